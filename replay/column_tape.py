@@ -7,7 +7,7 @@ does not grow with the recordings.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Collection, Generator, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Any, Final
 
@@ -56,17 +56,25 @@ class ColumnTape:
         tape: Tape to read: recordings, filtered; its fidelity is of no consequence, since columns are normalized.
         batch_rows: Rows of a table that are read at a time; None to choose. Any number gives the same messages.
         ahead: Whether threads decode ahead.
-        whole: Whether `ColumnBatch.message` shall make messages of every kind: then all columns are read.
+        whole: Whether `ColumnBatch.message` shall make messages of every kind, then all columns are read; or of which tables
+            besides those that it makes messages of anyway.
 
     Attributes:
         names: The pairs and forms that columns name by their place; those of the tape have the first ones, sorted.
     """
 
-    def __init__(self, tape: Tape, *, batch_rows: int | None = None, ahead: bool = True, whole: bool = False) -> None:
+    def __init__(
+        self,
+        tape: Tape,
+        *,
+        batch_rows: int | None = None,
+        ahead: bool = True,
+        whole: bool | Collection[str] = False,
+    ) -> None:
         self._tape = tape
         self._batch_rows = batch_rows
         self._is_ahead = ahead
-        self._is_whole = whole
+        self._whole = whole
         self.names = Names(sorted(tape.keys))
         #: Of each pair the forms of its fused book, in the order in which they first appeared, and whether of diffs.
         self._forms: dict[int, dict[int, bool]] = {}
@@ -95,7 +103,7 @@ class ColumnTape:
         self._forms = {}
         if len(tape.recordings) == 1:
             if beginning is not None and beginning.messages:
-                yield of_messages(beginning.messages, self.names, whole=self._is_whole)
+                yield of_messages(beginning.messages, self.names, whole=bool(self._whole))
             yield from self._of(0, self._batch_rows or ROWS, decoders, beginning)
             return
         rows = self._batch_rows or max(64, ROWS // tape.most_at_once)
@@ -121,7 +129,7 @@ class ColumnTape:
             batch_rows=rows,
             first_segment=0 if beginning is None else beginning.segment,
             first_seq=0 if beginning is None else beginning.capture_seq,
-            whole=self._is_whole,
+            whole=self._whole,
             decoders=decoders,
         )
 
@@ -140,7 +148,7 @@ class ColumnTape:
                 yield np.full(len(events), hole.start_ns), self._portion(events)
 
     def _portion(self, messages: list[Message]) -> _Portion:
-        return _Portion(of_messages(messages, self.names, whole=self._is_whole))
+        return _Portion(of_messages(messages, self.names, whole=bool(self._whole)))
 
     def _hear(self, batch: ColumnBatch) -> None:
         """Note which forms the fused books consist of, as `OrderBookTracker.fused_forms` gives them."""

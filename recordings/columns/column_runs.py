@@ -58,7 +58,7 @@ def columns_of(
     batch_rows: int = ROWS,
     first_segment: int = 0,
     first_seq: int = 0,
-    whole: bool = False,
+    whole: bool | Collection[str] = False,
     decoders: Executor | None = None,
 ) -> Iterator[ColumnBatch]:
     """
@@ -72,7 +72,8 @@ def columns_of(
         batch_rows: Rows of a table that are read at a time. Any number gives the same messages.
         first_segment: The segment to begin with.
         first_seq: Frame whose messages are the first.
-        whole: Whether `ColumnBatch.message` shall make messages of every kind: then all columns are read.
+        whole: Whether `ColumnBatch.message` shall make messages of every kind, or of which tables besides those that are kept
+            as they are: of those all columns are read.
         decoders: Threads in which each table is decoded ahead; None for none.
 
     Yields:
@@ -86,7 +87,7 @@ def columns_of(
     if recording.tail is not None:
         for messages in recording.tail.messages(tables=tables, selection=selection, first_seq=first_seq):
             if messages:
-                yield of_messages(messages, names, whole=whole)
+                yield of_messages(messages, names, whole=bool(whole))
 
 
 def _of_segment(
@@ -97,12 +98,13 @@ def _of_segment(
     selection: Selection | None,
     batch_rows: int,
     first_seq: int,
-    whole: bool,
+    whole: bool | Collection[str],
     decoders: Executor | None,
 ) -> Iterator[ColumnBatch]:
-    merge = _joined if whole else merged
+    merge = _joined if whole is True else merged
+    kept = MESSAGE_TABLES if whole is True else whole or ()
     runs = [
-        _Run(recording, file, table, names, selection, batch_rows, first_seq, whole, decoders)
+        _Run(recording, file, table, names, selection, batch_rows, first_seq, table in kept, decoders)
         for table in MESSAGE_TABLES
         if table in tables and (file := segment.tables.get(table)) is not None
     ]

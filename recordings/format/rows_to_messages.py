@@ -233,6 +233,10 @@ def values(column: pa.Array, enum: Callable[[str], Any] | None = None) -> Sequen
         column = column.dictionary_encode()
         kind = column.type
     if pa.types.is_dictionary(kind):
+        if len(column.dictionary) > max(_WORDS_MAX, len(column)) and enum is None:
+            # Ids of which each is there once: those of the rows alone, which may be few of all.
+            decoded: list[Any] = column.dictionary_decode().to_numpy(zero_copy_only=False).tolist()
+            return decoded
         words: list[Any] = column.dictionary.to_pylist()
         if is_repeated and len(words) <= _WORDS_MAX:
             # Names of pairs are then those that books are found by, however many files they come from.

@@ -129,7 +129,7 @@ def run_steps(
     if carry is not Carry.ALL:
         raise ConfigError(f"carry={carry.value!r} is of no compiled step function, expected {Carry.ALL.value!r}")
     first_ns, last_ns = window_of(tape, start_ns, end_ns)
-    columns = ColumnTape(tape, whole=len(tape.recordings) > 1)
+    columns = ColumnTape(tape, whole=("trades",) if len(tape.recordings) > 1 else ())
     once = TradesOnce() if len(tape.recordings) > 1 else None
     told = told_of(tape)
 

@@ -47,6 +47,7 @@ __all__ = [
     "linked",
     "make_engine",
     "widen_engine",
+    "widened",
 ]
 
 #: Requests of one call; more are a loop that nobody meant.
@@ -430,28 +431,33 @@ def book_of(engine: Engine, pair: int) -> Store:
     return engine.core.book if engine.hands.books.pairs["is_shared"][pair] else engine.hands.books.store
 
 
-def widen_engine(engine: Engine) -> Engine:
-    """The same with twice the room for orders and for what is under way."""
+def widen_engine(engine: Engine, times: int = 2) -> Engine:
+    """The same with so many times the room for orders and for what is under way."""
     hands = engine.hands
     before = len(hands.orders)
-    free = np.zeros(2 * before, np.int64)
-    left = int(hands.clock["free"][0])
-    free[:before] = np.arange(2 * before - 1, before - 1, -1)
-    free[before : before + left] = hands.free[:left]
-    hands.clock["free"] += before
+    free = np.zeros(times * before, np.int64)
+    left, added = int(hands.clock["free"][0]), (times - 1) * before
+    free[:added] = np.arange(times * before - 1, before - 1, -1)
+    free[added : added + left] = hands.free[:left]
+    hands.clock["free"] += added
     hands = hands._replace(
-        orders=doubled(hands.orders),
-        listed=doubled(hands.listed),
+        orders=widened(hands.orders, times),
+        listed=widened(hands.listed, times),
         free=free,
-        pending=doubled(hands.pending),
-        posts=doubled(hands.posts),
+        pending=widened(hands.pending, times),
+        posts=widened(hands.posts, times),
     )
-    return engine._replace(hands=hands, answers=doubled(engine.answers))
+    return engine._replace(hands=hands, answers=widened(engine.answers, times))
 
 
 def doubled(rows: Any) -> Any:
     """The same rows with room for as many more."""
-    wide = np.zeros((2 * len(rows), *rows.shape[1:]), rows.dtype)
+    return widened(rows, 2)
+
+
+def widened(rows: Any, times: int) -> Any:
+    """The same rows with room for so many times as many."""
+    wide = np.zeros((times * len(rows), *rows.shape[1:]), rows.dtype)
     wide[: len(rows)] = rows
     return wide
 

@@ -342,7 +342,7 @@ def run_rows(e, rows, start, stop, places, ticks, lots, counts, prices, sizes, s
             continue
         if clock["log"] + len(e.core.reports) + 8 >= len(h.log):
             return np.int64(at), _ROOM
-        if kind == _FUNDING and clock["asks_funding"] == 1:
+        if kind == _FUNDING and clock["asks_funding"] == 1 and clock["stage"] == 0:
             clock["asks_funding"] = 2
             return np.int64(at), _ASKED
         if clock["stage"] == 0:

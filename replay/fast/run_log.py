@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import namedtuple
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
@@ -22,7 +23,7 @@ from replay.results.run_recorder import RunRecorder
 from replay.strategy.plan import RunPlan
 from replay.strategy.session import TradingSession
 from toolkit.account_messages import TERMINAL_ORDER_STATES, OrderState
-from toolkit.messages import FundingInfo, Instrument, Message, StreamEvent
+from toolkit.messages import BETWEEN_RECORDINGS, EventKind, FundingInfo, Instrument, Message, StreamEvent
 
 __all__ = ["AnswerTuple", "Orders", "RowTuple", "RunLog", "Takes"]
 
@@ -42,6 +43,8 @@ _EXECUTION: Final = int(ReportCode.EXECUTED)
 _REFUSED: Final = int(ReportCode.REFUSED)
 _UNKNOWN: Final = int(StateCode.UNKNOWN)
 _FILLED: Final = int(StateCode.FILLED)
+#: As many rows are gone through as columns in less time than one by one.
+_STRETCH_MIN: Final = 64
 _UNKNOWN_ORDER: Final = int(Reason.UNKNOWN_ORDER)
 
 
@@ -64,10 +67,14 @@ class _Tops:
     the time before.
     """
 
-    __slots__ = ("_columns", "_kept", "_recorder", "stales", "times", "valued")
+    __slots__ = ("_breaks", "_columns", "_frames", "_kept", "_recorder", "_rows", "stales", "times", "valued")
 
     def __init__(self, rows: npt.NDArray[np.void], recorder: RunRecorder) -> None:
         self._recorder = recorder
+        self._rows = rows
+        #: Places of rows of other codes; and of ends of frames without doubt, and of such with it.
+        self._breaks: list[int] | None = None
+        self._frames: tuple[list[int], list[int]] = ([], [])
         self.times: list[int] = rows["now"].tolist()
         self.stales: list[bool] = (rows["stale"] != 0).tolist()
         self._columns: list[list[int]] = [rows[name].tolist() for name in ("bid", "bid_size", "ask", "ask_size")]
@@ -92,6 +99,48 @@ class _Tops:
         ledger.mark_mid(pair, bid, ask)
         if ledger.positions[pair].size:
             self.valued.add(ledger.account_of(pair).name)
+
+    def take_stretch(self, begin: int, due_ns: int, *, in_doubt: bool) -> int:
+        """
+        Take all rows from one on, where a frame begins, that say nothing but best prices, while nothing is held.
+
+        Args:
+            begin: The first one.
+            due_ns: From when on something else is to be heard.
+            in_doubt: Whether there is doubt so far: a frame that says otherwise is not taken.
+
+        Returns:
+            The place behind them; `begin` where they are too few to be looked at as columns.
+        """
+        if self._breaks is None:
+            codes, rows = self._rows["code"], np.arange(len(self._rows))
+            is_frame, is_doubtful = codes == _FRAME, self._rows["stale"] != 0
+            self._breaks = rows[(codes != _TOP) & ~is_frame].tolist()
+            self._frames = rows[is_frame & ~is_doubtful].tolist(), rows[is_frame & is_doubtful].tolist()
+        end = bisect_left(self.times, due_ns)
+        for places in (self._breaks, self._frames[not in_doubt]):
+            if (found := bisect_left(places, begin)) < len(places):
+                end = min(end, places[found])
+        positions = self._recorder.ledger.positions
+        if end - begin < _STRETCH_MIN or any(position.size for position in positions):
+            return begin
+        part = self._rows[begin:end]
+        tops = np.flatnonzero(part["code"] == _TOP)
+        pairs = part["pair"][tops]
+        distinct = np.unique(pairs).tolist()
+        if _STRETCH_MIN * len(distinct) > len(tops):
+            return begin
+        bids, asks, stales = part["bid"][tops], part["ask"][tops], part["stale"][tops]
+        is_valued = (bids > 0) & (bids < asks) & (stales == 0)
+        for pair in distinct:
+            is_own = pairs == pair
+            own = tops[is_own]
+            times = part["now"][own]
+            # The newest, the newest of before its time, and the last one by which it is valued.
+            kept = [own[-1:], own[times < times[-1]][-1:], tops[is_valued & is_own][-1:]]
+            for at in np.unique(np.concatenate(kept)).tolist():
+                self.take(pair, begin + at)
+        return end
 
     def tell(self) -> None:
         """Tell of those that wait, in order."""
@@ -214,6 +263,8 @@ class RunLog:
         """What happened to a stream, where a result keeps it."""
         self._due(now_ns - 1)
         self._session._set_now(now_ns)
+        if event.kind is EventKind.GAP and event.cause == BETWEEN_RECORDINGS:
+            self._session.tracker.apply(event)  # what was said of funding before says nothing of the present
         self._session._hear(event)
 
     def lose_book(self, place: int, event: StreamEvent, now_ns: int, resting: Orders) -> bool:
@@ -283,8 +334,10 @@ class RunLog:
         recorder = self.recorder
         tops = _Tops(rows, recorder)
         next_due_ns = self._session.exchange.next_due_ns
-        due, has_changed = next_due_ns(), True
+        due, has_changed, reached = next_due_ns(), True, 0
         for at, (code, now, pair) in enumerate(zip(codes.tolist(), tops.times, rows["pair"].tolist(), strict=True)):
+            if at < reached:
+                continue
             if due <= now:
                 tops.tell()
                 self._due(now)
@@ -300,6 +353,7 @@ class RunLog:
                     self._is_in_doubt = in_doubt
                     recorder.frame_done(now, is_doubtful=self._is_doubtful)
                     has_changed = False
+                    reached = tops.take_stretch(at + 1, due, in_doubt=in_doubt)
             else:
                 tops.tell()
                 self._take(RowTuple._make(next(others)), code, now)

@@ -220,21 +220,8 @@ class StepRun:
         if len(self._names.forms) > FORMS_MAX:
             raise ConfigError(f"{len(self._names.forms)} forms of books in one tape, expected {FORMS_MAX} at most")
         while start < stop:
-            at, status = kernel_engine.run_rows(
-                self.engine,
-                batch.rows,
-                start,
-                stop,
-                places,
-                levels.ticks,
-                levels.lots,
-                levels.counts,
-                batch.prices,
-                batch.sizes,
-                self._pointer,
-            )
-            self.reached, self.levels = int(at), levels
-            start = self.reached
+            start, status = self._go(batch, places, levels, start, stop)
+            self.reached, self.levels = start, levels
             if not status:
                 self._ended = start < stop
                 # In the steps of now: what comes next may be counted in finer ones.
@@ -264,7 +251,16 @@ class StepRun:
                 # Where the message itself has room, it is the levels that the core has that need it.
                 self._widen_books(want or int(WANT_LEVELS))
             else:
-                self._handle(int(status))
+                self._handle(status)
+
+    def _go(
+        self, batch: ColumnBatch, places: npt.NDArray[np.int64], levels: LevelColumns, start: int, stop: int
+    ) -> tuple[int, int]:
+        """Take in rows up to one that Python has to see to; its place, and why."""
+        columns = levels.ticks, levels.lots, levels.counts, batch.prices, batch.sizes
+        rows_and_step = batch.rows, start, stop, places, *columns, self._pointer
+        at, status = kernel_engine.run_rows(self.engine, *rows_and_step)
+        return int(at), int(status)
 
     def _handle(self, status: int) -> None:
         engine = self.engine

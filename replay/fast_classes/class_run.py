@@ -12,20 +12,21 @@ import ctypes
 from collections.abc import Callable
 from typing import Any, Final
 
-import numba
 import numpy as np
 import numpy.typing as npt
 from numba.core import types
 
 from recordings.columns.column_batch import ColumnBatch, Flag, Kind, Names
 from replay.fast import kernel_engine
-from replay.fast.engine_layout import Engine, Why, widen_engine
+from replay.fast.engine_layout import Engine, Status, Why, widen_engine
 from replay.fast.level_columns import LevelColumns
 from replay.fast.step import Step
 from replay.fast.step_run import StepRun
 from replay.fast_classes.class_log import ClassLog, LogInOrder
 from replay.fast_classes.engine_book import EngineBook
 from replay.fast_classes.engine_exchange import CLOCK_AT, EngineExchange, words_of
+from replay.fast_classes.run_ahead import NEVER, Notes, Pace, RunAhead, signature_of
+from replay.fast_classes.walk import Walk
 from replay.market.rules import CancelEarly
 from replay.strategy.context import Context
 from replay.strategy.desk import Desk
@@ -40,7 +41,6 @@ from toolkit.timing.times import duration_ns
 
 __all__ = ["ClassRun"]
 
-_NEVER: Final = 1 << 62
 _NO_FRAME: Final = -(1 << 62)
 _NO_SNAPSHOT: Final = "no snapshot yet"
 #: The stage at which `kernel_engine.close_run` has ended what was sent before.
@@ -50,6 +50,10 @@ _PENDING_MAX: Final = 64
 _NOW, _ROW, _WHY, _LOG, _TOLD, _TIMER, _DIRTY, _FRAME, _AT_ONCE, _NUMBERS = (
     CLOCK_AT[name] for name in ("now", "row", "why", "log", "told", "timer", "is_dirty", "frame", "at_once", "numbers")
 )
+_OPEN, _POSTS, _POST_AT, _ANSWERS, _ANSWER_AT = (
+    CLOCK_AT[name] for name in ("open", "posts", "post_at", "answers", "answer_at")
+)
+_RUNNING, _NOTICE, _ASKS = (CLOCK_AT[name] for name in ("is_running", "notice", "asks_funding"))
 _START, _ON_TIMER, _TRADE, _FUNDING, _GAP = (
     int(each) for each in (Why.START, Why.TIMER, Why.TRADE, Why.FUNDING, Why.GAP)
 )
@@ -72,17 +76,7 @@ class _Pointer(types.WrapperAddressProtocol):
     def __init__(self, function: Callable[[int, int, int], int], engine: Engine) -> None:
         self._function = function
         self._call = _CALLED(function)
-        words = numba.typeof(engine.parameters)
-        self._signature = types.int64(
-            types.int64,
-            types.int64,
-            types.int64,
-            numba.typeof(engine.quotes),
-            numba.typeof(engine.me),
-            words,
-            words,
-            numba.typeof(engine.hands),
-        )
+        self._signature = signature_of(engine)
 
     def __call__(self, now: int, why: int, pair: int, *more: Any) -> int:
         """As the engine calls it where it runs as plain Python."""
@@ -119,6 +113,18 @@ class _EngineContext(Context):
                 self._shown[pair] = book
             return book
 
+    def set_timer(
+        self, name: str, *, at_ns: int | None = None, after: str | None = None, every: str | None = None
+    ) -> None:
+        """As `Context.set_timer`."""
+        self._run.leave_walk()
+        super().set_timer(name, at_ns=at_ns, after=after, every=every)
+
+    def cancel_timer(self, name: str) -> bool:
+        """As `Context.cancel_timer`."""
+        self._run.leave_walk()
+        return super().cancel_timer(name)
+
     @property
     def _desk(self) -> Desk:  # type: ignore[override]
         self._run.catch_up()
@@ -145,6 +151,9 @@ class ClassRun(StepRun):
         stale_causes: Why the book of each pair does not hold.
         exchange: Where its desk sends to.
         is_counted: Whether of any level it was said how many orders it holds.
+        walk: The walk through the wakes of a run ahead that is under way; None: the engine calls.
+        pace: How far the engine runs ahead, and when.
+        heard_rows: Rows at the beginning of the engine's log that were taken down.
     """
 
     def __init__(self, plan: RunPlan, names: Names, session: TradingSession, *, end_ns: int | None = None) -> None:
@@ -156,7 +165,7 @@ class ClassRun(StepRun):
         self.session = session
         rules = next(iter(plan.rules.values()))
         refuses = rules.cancel_early is CancelEarly.REFUSED
-        self.exchange = EngineExchange(self.markets, refuses_early=refuses)
+        self.exchange = EngineExchange(self.markets, refuses_early=refuses, comes=self.leave_walk)
         self.class_log = self.log = ClassLog(plan, session, self.markets, self._facts, self.exchange)
         desk: Any = session.desk
         desk._exchange = self.exchange
@@ -180,6 +189,12 @@ class ClassRun(StepRun):
         #: Whether there is anything to see to before the next call, see `_is_settled`.
         self._is_unusual = False
         self._raised: BaseException | None = None
+        self.walk: Walk | None = None
+        self.pace = Pace()
+        self.heard_rows = self.walked = 0
+        self._is_in_rows = False
+        self._ahead = RunAhead(len(self.keys))
+        self.engine = self._ahead.equip(self.engine)
         self._make_room()
         hands = self.engine.hands
         self.engine = self.engine._replace(
@@ -189,11 +204,11 @@ class ClassRun(StepRun):
         self.__dict__["_pointer"] = _Pointer(self._called, self.engine)
 
     def _make_room(self) -> None:
-        while True:
+        self._bind()
+        times = self.exchange.room_times
+        if times > 1:
+            self.engine = widen_engine(self.engine, times)
             self._bind()
-            if self.exchange.has_room:
-                return
-            self.engine = widen_engine(self.engine)
 
     def _bind(self) -> None:
         """Use the arrays as they are now: they are others after they have grown."""
@@ -204,6 +219,8 @@ class ClassRun(StepRun):
 
     def hear_of_books(self) -> None:
         """Have the session show the books of pairs from the first word of them on, as it shows those of a tracker."""
+        if self._unheard:
+            self.come_here()
         seen = self.engine.hands.books.seen
         for place in [place for place in self._unheard if seen[place].any()]:
             self._show(place)
@@ -227,7 +244,7 @@ class ClassRun(StepRun):
             if clock[_TOLD] != self._told:
                 self.catch_up()
             if why & _OF_MARKET:
-                self._wake_by_market(why, pair)
+                self.wake_by_market(why, pair, clock[_ROW])
             elif why & _ON_TIMER:
                 popped = session._timers.pop_due(now)
                 if popped is not None:
@@ -236,7 +253,7 @@ class ClassRun(StepRun):
                 self.hear_of_books()
                 session.begin(now)
             timer_ns = session._timers.next_due_ns
-            clock[_TIMER] = timer_ns if timer_ns < _NEVER else _NEVER
+            clock[_TIMER] = timer_ns if timer_ns < NEVER else NEVER
             if session.failure is not None or self.exchange.refused is not None:
                 return 1
             if clock[_NUMBERS] != self._numbers:
@@ -246,6 +263,10 @@ class ClassRun(StepRun):
                     self._is_repeated = bool(why & _START) or self._message is not None
                     clock[_WHY] = 0  # it was called for that
                     return 1
+            if self._is_in_rows and self.pace.is_over() and self._may_run_ahead and not why & _START:
+                self._leaves = True
+                clock[_WHY] = 0
+                return 1
             return 0
         except BaseException as exc:  # noqa: BLE001  # nothing is raised through compiled code
             self._raised = exc
@@ -264,35 +285,39 @@ class ClassRun(StepRun):
         self._is_unusual = log.holds or log.has_just_come
         return False
 
-    def _wake_by_market(self, why: int, pair: int) -> None:
+    def wake_by_market(self, why: int, pair: int, row: int) -> None:
+        """Call for what the message of a row has changed."""
         waking = self.session.waking
         if why == _QUOTE:
             # That it is one that calls, and the first of its time, the engine has seen.
-            waking.quote_changed(pair, self._cause(), self._books[pair].top(), self._books[pair])
+            waking.quote_changed(pair, self._cause(row), self._books[pair].top(), self._books[pair])
         elif why & _OF_BOOK:
             if pair in self._unheard:
                 self._show(pair)
             if why & _GAP:
                 waking.turns(pair, self._books[pair])
-            waking.book_changed(pair, self._cause(), self._books[pair])
+            waking.book_changed(pair, self._cause(row), self._books[pair])
         else:
             assert self._batch is not None, "a message calls out of its batch"
-            message = self._batch.message(self._clock[_ROW])
+            message = self._batch.message(row)
             if why & _TRADE:
                 waking.trade_came(pair, message)
             else:
                 waking.wake(message, None)
 
-    def _cause(self) -> tuple[int, int]:
+    def _cause(self, row: int) -> tuple[int, int]:
         message = self._message
         if message is not None:
             return message.capture_seq, message.sub_seq
         assert self._batch is not None, "a message calls out of its batch"
-        row = self._batch.rows[self._clock[_ROW]]
-        return int(row["capture_seq"]), int(row["sub_seq"])
+        found = self._batch.rows[row]
+        return int(found["capture_seq"]), int(found["sub_seq"])
 
     def catch_up(self) -> None:
         """Have the session hear all that the engine told so far."""
+        if self.walk is not None:
+            self.walk.catch_up()
+            return
         if self._has_caught_up or self._is_catching_up:
             return  # within a call the engine tells nothing
         self._is_catching_up = self._has_caught_up = True
@@ -301,8 +326,9 @@ class ClassRun(StepRun):
         try:
             self._told = clock[_TOLD]
             clock[_DIRTY] = 1
-            count, clock[_LOG] = clock[_LOG], 0
-            self.class_log.take_all(self.engine.hands.log[:count], now)
+            begin, end = self.heard_rows, clock[_LOG]
+            self.heard_rows = clock[_LOG] = 0
+            self.class_log.take_all(self.engine.hands.log[begin:end], now)
             session._set_now(now)
             self._is_unusual = self._is_unusual or self.class_log.has_just_come
         finally:
@@ -347,6 +373,87 @@ class ClassRun(StepRun):
         assert session.failure is not None, "the engine has failed for nothing"
         raise session.failure
 
+    # -- ahead -------------------------------------------------------------------------------------------------
+
+    @property
+    def now_ns(self) -> int:
+        """Logical time."""
+        return super().now_ns if self.walk is None else self.walk.now_ns
+
+    @property
+    def _may_run_ahead(self) -> bool:
+        """Whether nothing of the strategy's own rests or is under way, and nothing is to be seen to."""
+        clock = self._clock
+        return (
+            not clock[_OPEN]
+            and clock[_POSTS] == clock[_POST_AT]
+            and clock[_ANSWERS] == clock[_ANSWER_AT]
+            and not self._is_unusual
+            and clock[_RUNNING] == clock[_ASKS] == 1
+            and clock[_NOTICE] >= NEVER
+        )
+
+    def _go(
+        self, batch: ColumnBatch, places: npt.NDArray[np.int64], levels: LevelColumns, start: int, stop: int
+    ) -> tuple[int, int]:
+        pace = self.pace
+        while start < stop and pace.is_over() and self._may_run_ahead:
+            if 2 * self._clock[_LOG] > len(self.engine.hands.log):
+                self._drain()
+            end = min(stop, start + pace.rows)
+            args = (batch.rows, places, levels.ticks, levels.lots, levels.counts, batch.prices, batch.sizes)
+            notes = self._ahead.run(self.engine, self.session._timers, start, end, args)
+            has_left = self._walk(notes, batch)
+            pace.note(self._ahead.row - start, self.walked, self._ahead.saved_bytes, has_left=has_left)
+            start = self._ahead.row
+            if not has_left and not self._ahead.has_stopped and (self._ahead.status or start < end):
+                return start, self._ahead.status
+        if start == stop:
+            return start, int(Status.DONE)
+        self._is_in_rows = True
+        try:
+            return super()._go(batch, places, levels, start, stop)
+        finally:
+            self._is_in_rows = False
+
+    def _walk(self, notes: Notes, batch: ColumnBatch) -> bool:
+        """Call the strategy for what was noted; whether it acts, and the engine is at the wake at which it does."""
+        ahead = self._ahead
+        walk = self.walk = Walk(self, ahead, notes, batch)
+        try:
+            has_left = walk.go()
+        finally:
+            self.walk = None
+        self.walked = walk.at + 1 if has_left else notes.count
+        self.moment += 1
+        if has_left:
+            ahead.leave()
+            timer_ns = self.session._timers.next_due_ns
+            self._clock[_TIMER] = min(timer_ns, NEVER)
+            self._numbers = self._clock[_NUMBERS]
+            self._make_room()
+        else:
+            ahead.go_on()
+        return has_left
+
+    def come_here(self) -> None:
+        """In a walk, bring the engine to the wake at hand."""
+        if self.walk is not None:
+            self.walk.come_here()
+
+    def leave_walk(self) -> None:
+        """The strategy puts something of its own into the world: the engine calls it from here on."""
+        if self.walk is not None:
+            self.walk.leave()
+
+    def note_due(self, due_ns: int) -> None:
+        """What funding has settled is heard at that time."""
+        clock = self._clock
+        clock[_NOTICE] = due_ns
+        if due_ns <= self.now_ns:
+            clock[_DIRTY] = 1
+            self._held_frame = clock[_FRAME]
+
     # -- what is Python's --------------------------------------------------------------------------------------
 
     def take(self, batch: ColumnBatch, places: npt.NDArray[np.int64], levels: LevelColumns, start: int = 0) -> None:
@@ -383,6 +490,10 @@ class ClassRun(StepRun):
         venues = rules["venue"][orders["pair"][orders["at_venue"] == 1]]
         return bool((venues == rules["venue"][place]).any())
 
+    def hear_funding(self, place: int, message: Message) -> int:
+        """Rates of funding. Returns when the next word of what they settle is heard."""
+        return self._hear_funding(place, message)
+
     def _hear_funding(self, place: int, message: Message) -> int:
         mail = self.session.exchange._mail
         known = mail._sequence
@@ -404,7 +515,7 @@ class ClassRun(StepRun):
             if place in self._unheard and event.kind is EventKind.STALE and event.stream == FORM_FULL:
                 self._show(place)
         super()._hear_event(place, event)
-        self._clock[_TIMER] = min(self.session._timers.next_due_ns, _NEVER)
+        self._clock[_TIMER] = min(self.session._timers.next_due_ns, NEVER)
 
     def _look_for_jump(self, batch: ColumnBatch, at: int) -> None:
         jump = jump_of(batch.message(at))

@@ -104,6 +104,13 @@ class EngineBook(OrderBook):
 
     def best_of(self, side: int) -> tuple[float, float] | None:
         """Price and size of the best level of a side; None where it is empty."""
+        walk = self._run.walk
+        if walk is not None:
+            shown = walk.shown(self._place)
+            if shown is not None:
+                level = shown[0][side][walk.at]
+                return None if level is None else level[:2]
+            walk.come_here()
         price, size = _BEST[side]
         quotes, base, scale = self._run.quotes, self._base, self._market.scale
         tick = quotes[base + price]
@@ -116,6 +123,7 @@ class EngineBook(OrderBook):
 
     def columns_of(self, side: int) -> KeptColumns:
         """Prices, sizes and counts of a side, best first."""
+        self._run.come_here()
         scale, engine, line = self._market.scale, self._run.engine, 2 * self._place + side
         store = book_of(engine, self._place)
         levels = int(store.levels[line])
@@ -152,6 +160,7 @@ class EngineBook(OrderBook):
 
     def _catch_up(self) -> None:
         """Have the stamps of now."""
+        self._run.come_here()
         row = self._run.engine.hands.books.pairs[self._place]
         found = int(row["ts_event"])
         self._ts_event, self._ts_recv = None if found == NO_TIME else found, int(row["ts_recv"])
@@ -159,6 +168,12 @@ class EngineBook(OrderBook):
     @property
     def is_stale(self) -> bool:  # type: ignore[override]
         """Whether it cannot be believed now."""
+        walk = self._run.walk
+        if walk is not None:
+            shown = walk.shown(self._place)
+            if shown is not None:
+                return shown[1][walk.at]
+            walk.come_here()
         return bool(self._run.quotes[self._base + _STALE])
 
     @property
@@ -171,6 +186,11 @@ class EngineBook(OrderBook):
         """Highest bid, or None."""
         if self._run.is_counted:
             return self.bids.best
+        walk = self._run.walk
+        if walk is not None:
+            shown = walk.shown(self._place)
+            if shown is not None:
+                return shown[0][0][walk.at]
         level = self.best_of(0)
         return None if level is None else OrderBookEntry(*level)
 
@@ -179,6 +199,11 @@ class EngineBook(OrderBook):
         """Lowest ask, or None."""
         if self._run.is_counted:
             return self.asks.best
+        walk = self._run.walk
+        if walk is not None:
+            shown = walk.shown(self._place)
+            if shown is not None:
+                return shown[0][1][walk.at]
         level = self.best_of(1)
         return None if level is None else OrderBookEntry(*level)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, NoReturn
 
 import numpy as np
@@ -49,6 +49,7 @@ class EngineExchange:
     Args:
         markets: The pairs.
         refuses_early: Whether a request is refused while another about its order is under way.
+        comes: Brings the engine to where an order is sent.
 
     Attributes:
         markets: Markets as given.
@@ -56,11 +57,12 @@ class EngineExchange:
         refused: Error for what was asked for that the engine does not do; None: nothing was.
     """
 
-    def __init__(self, markets: Sequence[Market], *, refuses_early: bool) -> None:
+    def __init__(self, markets: Sequence[Market], *, refuses_early: bool, comes: Callable[[], None]) -> None:
         self.markets = tuple(markets)
         self.adopted: dict[int, OwnOrder] = {}
         self.refused: ConfigError | None = None
         self._refuses_early = refuses_early
+        self._comes = comes
         #: Those that have not ended, or that something under way is about, with their slots.
         self._own: dict[int, tuple[OwnOrder, int]] = {}
         #: While a session ends: kinds of the requests that were answered, and when each order was last heard of.
@@ -76,7 +78,7 @@ class EngineExchange:
         self._listed, self._free = words_of(hands.listed), words_of(hands.free)
         self._pending = words_of(hands.pending)
         self._pending_words = hands.pending.shape[1]
-        self._posts_max = len(hands.posts)
+        self._posts_max, self._orders_max = len(hands.posts), len(hands.orders)
         self._latency: list[int] = hands.latency.tolist()
 
     @property
@@ -85,6 +87,18 @@ class EngineExchange:
         clock = self._clock
         under_way = clock[_POSTS] - clock[_POST_AT]
         return clock[_FREE] > REQUESTS_MAX and self._posts_max - under_way > 2 * REQUESTS_MAX
+
+    @property
+    def room_times(self) -> int:
+        """How many times the room of now is enough for that: a power of two."""
+        clock, times = self._clock, 1
+        under_way = clock[_POSTS] - clock[_POST_AT]
+        while (
+            clock[_FREE] + (times - 1) * self._orders_max <= REQUESTS_MAX
+            or times * self._posts_max - under_way <= 2 * REQUESTS_MAX
+        ):
+            times *= 2
+        return times
 
     @property
     def request_count(self) -> int:
@@ -119,6 +133,7 @@ class EngineExchange:
         check_order(order, len(self.markets))
         if order.trigger is not None or order.twap_ns or order.good_blocks or order.expires_ns is not None:
             self.refuse("an order that waits, is worked off in parts or ends by itself")
+        self._comes()
         clock = self._clock
         number = clock[_ORDERS] + 1
         own = own_order(number, order, now_ns, self.markets[order.pair].scale)

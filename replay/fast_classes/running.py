@@ -45,8 +45,10 @@ def run_class(
     """
     say_compiling("strategies")
     first_ns, last_ns = window_of(tape, None, end_ns)
-    columns = ColumnTape(tape, batch_rows=tape.batch_rows, whole=True)
     once = TradesOnce() if len(tape.recordings) > 1 else None
+    # Of books and quotes nobody is given the message.
+    is_given = once is not None or plan.loaded.cls.wakes.trades
+    columns = ColumnTape(tape, batch_rows=tape.batch_rows, whole=("trades",) if is_given else ())
     session = plan.open(first_ns, recordings=told_of(tape), waits=True, compiled=False)
     run = ClassRun(plan, columns.names, session, end_ns=end_ns)
     look_ahead(tape, [run])

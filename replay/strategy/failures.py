@@ -12,7 +12,7 @@ from typing import Any
 from replay.strategy.watch import TookTooLong, Watch
 from toolkit.errors import ConfigError, TickdeckError
 
-__all__ = ["StrategyError", "described", "failure_of", "own_line", "said_of"]
+__all__ = ["StrategyError", "described", "failure_in", "failure_of", "own_line", "said_of"]
 
 
 class StrategyError(TickdeckError):
@@ -83,9 +83,18 @@ def failure_of(
     """Call a callback of a strategy, of that name; whatever it raises, or that it took too long, as its own failure."""
     try:
         watch.call(function, *args)
-    except TookTooLong as exc:
+    except BaseException as exc:  # what is no failure of the strategy goes on
+        failure = failure_in(watch, files, name, exc)
+        if failure is None:
+            raise
+        return failure
+    return None
+
+
+def failure_in(watch: Watch, files: Collection[str], name: str, exc: BaseException) -> StrategyError | None:
+    """What a callback of that name has raised, as the strategy's own failure; None for what is none: it goes on."""
+    if isinstance(exc, TookTooLong):
         most = f"took longer than {watch.seconds_max:g} s, which is what a callback may compute"
         return described(ConfigError(most).with_traceback(exc.__traceback__), files, name)
-    except (Exception, SystemExit) as exc:  # noqa: BLE001  # whatever a strategy raises is its own failure
-        return described(exc, files, name)
-    return None
+    # Whatever a strategy raises is its own failure.
+    return described(exc, files, name) if isinstance(exc, Exception | SystemExit) else None

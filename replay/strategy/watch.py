@@ -12,7 +12,7 @@ from __future__ import annotations
 import ctypes
 import threading
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from toolkit.clock import NS_PER_S, cpu_ns_of, perf_ns
 
@@ -42,7 +42,18 @@ class Watch:
         seconds_max: As given.
     """
 
-    __slots__ = ("_asked", "_count", "_raised", "_since", "_stop", "_target", "_thread", "seconds_max", "slowest_ns")
+    __slots__ = (
+        "_asked",
+        "_count",
+        "_is_many",
+        "_raised",
+        "_since",
+        "_stop",
+        "_target",
+        "_thread",
+        "seconds_max",
+        "slowest_ns",
+    )
 
     def __init__(self, seconds_max: float = CALLBACK_S_MAX) -> None:
         self.seconds_max = seconds_max
@@ -54,11 +65,13 @@ class Watch:
         self._since = 0  # when the callback under way began; 0: none is
         self._asked = 0  # number of the callback that the thread is about to end
         self._raised = 0  # and of the last that it has raised in
+        self._is_many = False
 
     def call(self, function: Callable[..., Any], *args: Any) -> None:
         """Call a callback. Raises what it raises, and TookTooLong."""
         if self._thread is None:
             self._begin()
+        self._is_many = False
         self._count = number = self._count + 1
         began = self._since = perf_ns()
         try:
@@ -72,8 +85,29 @@ class Watch:
             while self._asked == number and self._raised != number:
                 pass
         if self._raised == number:
-            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self._target), None)
-            raise TookTooLong
+            self._end_raised()
+
+    def begin_many(self) -> None:
+        """
+        Callbacks follow of which so many are called that each of them is not worth a look at the clock.
+
+        Their caller counts each in `_count`, says before it in `_since` when the first one began and after it 0, and then
+        calls `settle` where `_asked` is its number. They have as long as others, from when they are seen first.
+        """
+        if self._thread is None:
+            self._begin()
+        self._is_many = True
+
+    def settle(self, number: int) -> None:
+        """A callback has ended that the thread is about to end. Raises TookTooLong where it did."""
+        while self._asked == number and self._raised != number:
+            pass
+        if self._raised == number:
+            self._end_raised()
+
+    def _end_raised(self) -> NoReturn:
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self._target), None)
+        raise TookTooLong
 
     def close(self) -> None:
         """Watch no more."""
@@ -90,15 +124,16 @@ class Watch:
 
     def _look(self) -> None:
         limit_ns = round(self.seconds_max * NS_PER_S)
-        seen, before = 0, 0  # the number of a callback, and how long the thread had computed when it was first seen
+        # The number of a callback, how long the thread had computed when it was first seen, and when that was.
+        seen, before, seen_ns = 0, 0, 0
         while not self._stop.wait(min(self.seconds_max / 4, _LOOK_S_MAX)):
             number, since = self._count, self._since
             if not since:
                 continue
             cpu_ns = cpu_ns_of(self._target)
             if number != seen:
-                seen, before = number, cpu_ns or 0
-            took = perf_ns() - since
+                seen, before, seen_ns = number, cpu_ns or 0, perf_ns()
+            took = perf_ns() - (seen_ns if self._is_many else since)
             computed = took if cpu_ns is None else cpu_ns - before
             if computed <= limit_ns and took <= WAITS * limit_ns:
                 continue

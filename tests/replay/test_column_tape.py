@@ -6,18 +6,21 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from recordings.columns.column_batch import Kind
 from recordings.importing.importer import ImportOptions, import_capture
 from recordings.recording import Recording
 from replay.column_tape import ColumnTape
 from replay.tape import Tape
-from tests.column_checks import check_tape, check_whole
+from tests.column_checks import check_tape, check_whole, played
 from tests.golden.expectations import RECORDINGS
 from tests.replay.tapes_of_trades import MS, make
 from toolkit.errors import RecordingDamaged
+from toolkit.messages import Trade
 
 offsets = st.lists(st.integers(0, 12).map(lambda n: n * MS), min_size=1, max_size=6)
 
@@ -54,6 +57,23 @@ def test_columns_read_as_a_whole_make_every_message(tmp_path: Path) -> None:
         assert check_whole(Tape([Recording.open(folder)])) > 0
     recordings = [make(tmp_path / name, [n * MS for n in stamps]) for name, stamps in (("a", (0, 1, 5)), ("b", (2, 3)))]
     assert check_whole(Tape(recordings), batch_rows=2, ahead=False) > 0
+
+
+def test_of_some_tables_every_message_is_made_and_of_others_none(tmp_path: Path) -> None:
+    """Alone and among several recordings; what is read in part has the same columns."""
+    taken = [make(tmp_path / name, times) for name, times in (("one", [0, MS]), ("two", [9 * MS, 10 * MS]))]
+    for tape in (Tape(taken[:1]), Tape(taken)):
+        assert check_tape(tape, whole=("trades",)) > 0
+        wanted = [message for message in played(tape) if isinstance(message, Trade)]
+        found = []
+        for batch in ColumnTape(tape, whole=("trades",)).batches():
+            places = np.flatnonzero(batch.rows["kind"] == Kind.TRADE)
+            found += batch.messages_at(places)
+            for place in np.flatnonzero(batch.rows["kind"] <= Kind.QUOTE).tolist():
+                with pytest.raises(IndexError, match="no message is kept"):
+                    batch.message(place)
+        assert found == wanted
+        assert wanted
 
 
 def test_pairs_of_the_tape_have_the_first_places(tmp_path: Path) -> None:

@@ -73,3 +73,18 @@ def test_a_message_is_the_same_whichever_was_asked_for_before(cls: type[Message]
     for place in data.draw(st.lists(st.integers(0, len(wanted) - 1), max_size=12)):
         assert batch.message(place) == wanted[place]
     assert [batch.message(place) for place in range(len(wanted))] == wanted
+
+
+@settings(max_examples=20)
+@given(st.lists(st.one_of(*map(messages, MESSAGE_CLASSES)), min_size=1, max_size=8), st.data())
+def test_many_messages_are_those_of_their_places(wanted: list[Message], data: st.DataObject) -> None:
+    """Of several tables, in any order, once or often."""
+    batch = of_messages(wanted, Names(), whole=True)
+    places = data.draw(st.lists(st.integers(0, len(wanted) - 1), max_size=12))
+    assert batch.messages_at(np.array(places, np.int64)) == [wanted[place] for place in places]
+
+
+def test_of_places_without_a_message_it_says_how_many_there_are() -> None:
+    batch = of_messages([snapshot([(1.0, 1.0)])] * 2, Names())
+    with pytest.raises(IndexError, match="no message is kept of 2 of 2 places"):
+        batch.messages_at(np.arange(2))

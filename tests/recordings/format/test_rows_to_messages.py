@@ -155,3 +155,11 @@ def test_a_portion_ends_with_the_message_that_its_last_row_is_of(reach: int, mon
     batch = pa.RecordBatch.from_pydict({"is_last": is_last})
     ends = [end_of_message(batch, rows) for rows in range(1, len(is_last) + 2)]
     assert ends == [2, 2, 3, 9, 9, 9, 9, 9, 9, 11, 11, 11]
+
+
+def test_ids_of_a_few_rows_of_many_are_what_they_are() -> None:
+    """A file has each of them once among its words, and a part of it reads those of its own."""
+    ids = [f"id-{number}" for number in range(5_000)]
+    column = pa.array([*ids, None]).dictionary_encode()
+    assert values(column.slice(4_990)) == [*ids[4_990:], None]
+    assert values(column) == [*ids, None]

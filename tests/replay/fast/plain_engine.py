@@ -12,7 +12,7 @@ from replay.fast import kernel_books, kernel_engine, step_run
 from replay.fast.compiled_step import layout_of
 from replay.fast.failed_call import ActionsOfArrays, Fields
 from replay.fast.step import Step
-from replay.fast_classes import class_run
+from replay.fast_classes import class_run, run_ahead
 from replay.many import step_forks
 from replay.results.result import Result
 from toolkit.kernels.compiling import plain
@@ -56,7 +56,7 @@ def leave_uncompiled(monkeypatch: pytest.MonkeyPatch) -> None:
 
     names = ("run_rows", "start_run", "end_frame", "reach_time_of", "wake_pair_of", "close_run")
     kernels = SimpleNamespace(**{name: quietly(getattr(kernel_engine, name)) for name in names})
-    for module in (step_run, step_forks, class_run):
+    for module in (step_run, step_forks, class_run, run_ahead):
         monkeypatch.setattr(module, "kernel_engine", kernels)
     monkeypatch.setattr(step_run, "room_for", quietly(kernel_books.room_for))
     monkeypatch.setattr(step_run, "pointer_to", lambda step, engine: in_place(step))

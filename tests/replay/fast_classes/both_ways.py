@@ -13,6 +13,7 @@ from recordings.columns.column_batch import Names, of_messages
 from recordings.format.schema import RESULT_TABLES
 from replay.fast.backtesting import Feeder
 from replay.fast_classes.class_run import ClassRun
+from replay.fast_classes.run_ahead import Pace
 from replay.fast_classes.running import feed
 from replay.results.report_page import report_html
 from replay.results.result import Result
@@ -67,14 +68,23 @@ def plainly(plan: RunPlan, messages: Sequence[Message]) -> tuple[Result | None, 
 
 
 def over_the_engine(
-    plan: RunPlan, messages: Sequence[Message], batch: int = 64, opened: list[TradingSession] | None = None
+    plan: RunPlan,
+    messages: Sequence[Message],
+    batch: int = 64,
+    opened: list[TradingSession] | None = None,
+    waits: int = 0,
 ) -> tuple[Result | None, TickdeckError | None]:
-    """The same over the engine, in batches of so many messages; the session is added to `opened`."""
+    """
+    The same over the engine, in batches of so many messages; the session is added to `opened`.
+
+    It runs ahead wherever it may; `waits`: after it did so in vain, only after so many wakes.
+    """
     keys, names = plan.pairs.keys, Names(plan.pairs.keys)
     session = plan.open(messages[0].ts_recv, waits=True, compiled=False)
     if opened is not None:
         opened.append(session)
     run = ClassRun(plan, names, session)
+    run.pace = Pace(waits, waits)
     for key in keys:
         run.expect(next(each for each in messages if isinstance(each, Instrument) and each.key == key))
     feeder = Feeder(keys, [run])
@@ -91,12 +101,18 @@ def over_the_engine(
 
 
 def both_ways(
-    cls: type[Strategy], messages: Sequence[Message], keys: Sequence[PairKey], *, batch: int = 64, **settings: Any
+    cls: type[Strategy],
+    messages: Sequence[Message],
+    keys: Sequence[PairKey],
+    *,
+    batch: int = 64,
+    waits: int = 0,
+    **settings: Any,
 ) -> Result | None:
     """Run a class both ways, and compare; the result, or None where it failed both ways, with the same words."""
     plans = [RunPlan(load_strategy(cls), keys, settings_of(**settings)) for _ in range(2)]
     plain, plain_failure = plainly(plans[0], messages)
-    fast, failure = over_the_engine(plans[1], messages, batch)
+    fast, failure = over_the_engine(plans[1], messages, batch, waits=waits)
     assert str(failure) == str(plain_failure)
     if plain is None or fast is None:
         return None

@@ -65,8 +65,8 @@ def compare(seed: int) -> int:
     if chance.random() < 0.3:
         latency = latency.replace("3ms", "3.000001ms").replace("20ms", "17ms")
     parameters = {"asset": "hyperliquid/USDC"} if len(keys) > 1 else {}
-    settings = {"latency": latency, "seed": seed, "parameters": parameters}
-    result = both_ways(variant(seed), tape, keys, batch=batch, **settings)
+    settings: dict[str, Any] = {"latency": latency, "seed": seed, "parameters": parameters}
+    result = both_ways(variant(seed), tape, keys, batch=batch, waits=chance.choice((0, 0, 5)), **settings)
     return 0 if result is None else result.info.decisions
 
 

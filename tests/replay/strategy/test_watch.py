@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 import pytest
 
@@ -68,4 +69,33 @@ def test_where_no_thread_says_what_it_computed_the_clock_decides(monkeypatch: py
     pause = threading.Event()
     with pytest.raises(TookTooLong):
         watch.call(lambda: [pause.wait(0.001) for _ in iter(int, 1)])
+    watch.close()
+
+
+def test_of_many_callbacks_each_has_as_long(looked: threading.Semaphore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the first of them began is of no matter; the one that does not end is ended, and those after it are not."""
+    monkeypatch.setattr("replay.strategy.watch.WAITS", 1000)
+    watch = Watch(0.04)
+
+    def call(function: Callable[[], object]) -> None:
+        number = watch._count = watch._count + 1
+        watch._since = 1  # long ago
+        try:
+            function()
+        finally:
+            watch._since = 0
+            if watch._asked == number:
+                watch.settle(number)
+
+    def waits() -> None:
+        for _ in range(3):
+            assert looked.acquire(timeout=HANG_S)
+
+    for _ in range(2):
+        watch.begin_many()
+        call(waits)
+        with pytest.raises(TookTooLong):
+            call(lambda: [None for _ in iter(int, 1)])
+        call(waits)
+    watch.call(waits)
     watch.close()
