@@ -162,7 +162,7 @@ class Pace:
         Args:
             rows: Rows that it came to.
             walked: Wakes for which the strategy was called.
-            saved_bytes: What was saved for it.
+            saved_bytes: Size of what was saved for it.
             has_left: Whether the strategy did something.
         """
         is_worth = walked > _WAKES_WORTH + saved_bytes // _BYTES_PER_WAKE
@@ -226,7 +226,7 @@ class RunAhead:
             timers: Timers of the session.
             start: The first row.
             stop: Behind the last one.
-            args: What `kernel_engine.run_rows` takes: rows before these two, the rest after them.
+            args: Arguments of `kernel_engine.run_rows`: rows before these two, the rest after them.
 
         Returns:
             What it would have called for.
