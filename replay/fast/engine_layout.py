@@ -45,6 +45,7 @@ __all__ = [
     "latencies_of",
     "limits_of",
     "linked",
+    "longer",
     "make_engine",
     "widen_engine",
     "widened",
@@ -459,6 +460,14 @@ def widened(rows: Any, times: int) -> Any:
     """The same rows with room for so many times as many."""
     wide = np.zeros((times * len(rows), *rows.shape[1:]), rows.dtype)
     wide[: len(rows)] = rows
+    return wide
+
+
+def longer(rows: Any, count: int, used: int) -> Any:
+    """The first so many that are used, with room for `count`."""
+    # As bytes: numpy copies records field by field, and most of what there is room for is never written.
+    wide = np.zeros(count, rows.dtype)
+    wide[:used].view(np.uint8)[:] = rows[:used].view(np.uint8)
     return wide
 
 

@@ -141,7 +141,7 @@ def _step_to(clock, due):
     return clock["at_once"] > _AT_ONCE
 
 
-@kernel
+@inlined
 def reach_time(e, until, step):
     """Do all that is due up to a time. Returns a `Status`; it goes on where it stopped when it is called again."""
     h = e.hands
@@ -207,23 +207,11 @@ def start_run(e, step):
     return _DONE
 
 
-@kernel
-def _end_frame(e, step):
-    """What is due at the time of the frame, and what it did to the best prices."""
-    clock = e.hands.clock[0]
-    if clock["is_running"]:
-        clock["is_touched"] = 0
-        status = reach_time(e, clock["now"], step)
-        if status:
-            return status
-        return _say_frame(e)
-    return _DONE
-
-
-@kernel
+@inlined
 def _say_frame(e):
     """Write down that a frame is over in which something happened, and its best prices. Returns a `Status`."""
     clock = e.hands.clock[0]
+    clock["is_touched"] = 0
     if clock["logs_tops"]:
         for pair in range(len(e.market)):
             if e.market[pair]["changed"] & 1:
@@ -241,10 +229,12 @@ def _say_frame(e):
                 if e.feeds[pair]["in_doubt"]:
                     row["stale"] = 1
             clock["is_dirty"] = 0
+    else:
+        clock["is_dirty"] = 0
     return _DONE
 
 
-@kernel
+@inlined
 def _say_top(e, pair):
     """Write down the best prices of a pair."""
     clock = e.hands.clock[0]
@@ -310,25 +300,32 @@ def run_rows(e, rows, start, stop, places, ticks, lots, counts, prices, sizes, s
                 due = min(due, h.posts[clock["post_at"]]["due"])
             if clock["answer_at"] < clock["answers"]:
                 due = min(due, e.answers[clock["answer_at"]]["due"])
-            if clock["frame"] != _NO_FRAME and (due <= clock["now"] or clock["is_dirty"] or clock["is_touched"]):
-                status = _end_frame(e, step)
-                if status:
-                    return np.int64(at), status
-                # What was called has asked for more.
-                due = clock["now"]
-            # It is over, also where there is too little room for all that comes before the next one.
-            clock["frame"] = _NO_FRAME
-            now = max(clock["now"], row["ts_recv"])
-            if now >= clock["until"]:
-                return np.int64(at), _DONE
-            if clock["notice"] <= now:
-                clock["notice"], clock["is_dirty"] = _NEVER, 1
-            if clock["is_running"] and due <= now:
-                if row["kind"] == _EVENT and clock["heard"] != row["capture_seq"]:
-                    return np.int64(at), _MEANT
-                status = reach_time(e, now, step)
-                if status:
-                    return np.int64(at), status
+            # First what is due at the time of the frame before, which is over then; after that, what is before this one.
+            is_over, now = clock["frame"] == _NO_FRAME, clock["now"]
+            while True:
+                if is_over:
+                    # Also where there is too little room for all that comes before this one.
+                    clock["frame"] = _NO_FRAME
+                    now = max(clock["now"], row["ts_recv"])
+                    if now >= clock["until"]:
+                        return np.int64(at), _DONE
+                    if clock["notice"] <= now:
+                        clock["notice"], clock["is_dirty"] = _NEVER, 1
+                has_due = due <= now
+                if clock["is_running"] and has_due:
+                    if is_over and row["kind"] == _EVENT and clock["heard"] != row["capture_seq"]:
+                        return np.int64(at), _MEANT
+                    status = reach_time(e, now, step)
+                    if status:
+                        return np.int64(at), status
+                    due = clock["now"]  # what was called has asked for more
+                if is_over:
+                    break
+                if clock["is_running"] and (has_due or clock["is_dirty"] or clock["is_touched"]):
+                    status = _say_frame(e)
+                    if status:
+                        return np.int64(at), status
+                is_over = True
             if now != clock["now"]:
                 clock["now"], clock["at_once"] = now, 0
             clock["frame"] = row["capture_seq"]
@@ -412,8 +409,14 @@ def run_rows(e, rows, start, stop, places, ticks, lots, counts, prices, sizes, s
 
 @kernel
 def end_frame(e, step):
-    """The frame is over. Returns a `Status`."""
-    return _end_frame(e, step)
+    """The frame is over: what is due at its time, and what it did to the best prices. Returns a `Status`."""
+    clock = e.hands.clock[0]
+    if clock["is_running"]:
+        status = reach_time(e, clock["now"], step)
+        if status:
+            return status
+        return _say_frame(e)
+    return _DONE
 
 
 @kernel

@@ -25,11 +25,11 @@ from replay.fast.compiled_step import packed, pointer_to
 from replay.fast.engine_layout import (
     ACTS_MAX,
     Status,
-    doubled,
     kinds_of,
     latencies_of,
     limits_of,
     linked,
+    longer,
     make_engine,
     widen_engine,
 )
@@ -274,8 +274,9 @@ class StepRun:
                 self.engine = engine = widen_engine(engine)
             needs = int(clock["needs"]) + 2 * len(engine.core.reports)
             waiting = int(clock["answers"] - clock["answer_at"]) + 2 * ACTS_MAX + needs
-            while len(engine.answers) <= waiting:
-                self.engine = engine = engine._replace(answers=doubled(engine.answers))
+            if len(engine.answers) <= waiting:
+                answers = longer(engine.answers, 2 * waiting, int(clock["answers"]))
+                self.engine = engine = engine._replace(answers=answers)
             self._widen_levels()
             hands = self.engine.hands
             if len(hands.log) < needs + _LOG_MIN:

@@ -20,7 +20,7 @@ from recordings.recording import Recording
 from replay.fast import engine_layout, step_run
 from replay.fast.actions import BUY, SELL, keep
 from replay.fast.compiled_step import layout_of
-from replay.fast.engine_layout import ACTS_MAX, book_of
+from replay.fast.engine_layout import ACTS_MAX, book_of, longer
 from replay.fast.level_columns import counted
 from replay.fast.step import Step, step
 from replay.fast.step_run import StepRun
@@ -409,3 +409,10 @@ def test_trades_that_two_recordings_have_are_matched_once(tmp_path: Path, name: 
     python = backtest(busy.in_python(), both, **options)
     assert python.fills.height > 3
     check_same(backtest(busy, both, **options), python)
+
+
+def test_longer_rows_begin_with_those_that_are_used() -> None:
+    rows = np.array([(1, 1.5), (2, np.nan), (3, 2.5)], [("number", "i8"), ("price", "f8")])
+    wide = longer(rows, 8, 2)
+    assert wide["number"].tolist() == [1, 2, *[0] * 6]
+    assert np.array_equal(wide["price"], [1.5, np.nan, *[0.0] * 6], equal_nan=True)
