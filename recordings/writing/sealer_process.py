@@ -174,6 +174,8 @@ class SealerProcess:
         process = self._process
         if process is not None and process.stdin is not None:
             process.stdin.close()
+            with contextlib.suppress(ProcessLookupError):  # it has ended
+                process.kill()  # while it loads what it needs it would not see the end of its input
             async with self._reading:
                 await _end_of(process)
 
