@@ -135,7 +135,7 @@ for fidelity in ("raw", "normalized"):
 def test_another_process_with_another_hash_seed_sees_the_same(session: Session) -> None:
     root = Path(__file__).parent.parent
     outputs = set()
-    for seed in ("0", "1", "4242"):
+    for seed in ("0", "4242"):
         done = subprocess.run(
             [sys.executable, "-c", _PROGRAM, str(session.folder)],
             cwd=root,

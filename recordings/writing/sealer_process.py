@@ -89,7 +89,9 @@ class SealerProcess:
         self._is_over = False
 
     async def start(self) -> None:
-        """Start the process; it loads what it needs while the recording begins. Raises OSError."""
+        """Start the process, unless one is there; it loads what it needs while the recording begins. Raises OSError."""
+        if self._process is not None:
+            return  # it has healed the recording
         self._process = await asyncio.create_subprocess_exec(
             sys.executable,
             # Not from where it is started: a `recordings.py` of a user's there would be taken for our package.

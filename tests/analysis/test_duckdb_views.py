@@ -130,7 +130,7 @@ def test_folders_that_cannot_be_read_are_said(tmp_path: Path) -> None:
         analysis.connect(recording)
 
 
-@pytest.mark.parametrize("zone", ["America/New_York", "Asia/Kolkata", "UTC"])
+@pytest.mark.parametrize("zone", ["America/New_York", "Asia/Kolkata", pytest.param("UTC", marks=pytest.mark.slow)])
 def test_a_query_does_not_depend_on_the_time_zone_of_the_machine(tmp_path: Path, zone: str) -> None:
     tops = [{**TOP, "ts_recv": TS + hour * 3_600_000_000_000, "capture_seq": hour} for hour in range(48)]
     recording = make_recording(tmp_path / "tape", {"top": tops})

@@ -55,3 +55,26 @@ def test_a_process_is_stopped_while_an_answer_of_it_is_waited_for(
 
     monkeypatch.setattr("recordings.writing.sealer_process.asyncio.create_subprocess_exec", start)
     within_deadline(stop_at_work())
+
+
+def test_a_process_that_is_there_is_not_started_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as the one that has healed the recording: a second one would load all of it once more."""
+    real = asyncio.create_subprocess_exec
+    pids: list[int] = []
+
+    async def start(*_: object, **__: object) -> asyncio.subprocess.Process:
+        pipe = asyncio.subprocess.PIPE
+        made = await real(sys.executable, "-c", "import sys; sys.stdin.read()", stdin=pipe, stdout=pipe)
+        pids.append(made.pid)
+        return made
+
+    async def start_twice() -> None:
+        with FolderLock(tmp_path) as lock:
+            sealer = SealerProcess(tmp_path, lock)
+            await sealer.start()
+            await sealer.start()
+            await sealer.stop()
+
+    monkeypatch.setattr("recordings.writing.sealer_process.asyncio.create_subprocess_exec", start)
+    within_deadline(start_twice())
+    assert len(pids) == 1

@@ -12,16 +12,17 @@ import pytest
 from recordings.care.verifying import verify
 from replay.results.result import Result
 from tests.tapes import snapshot
-from tests.toolkit.cli.terminal import spawn
+from tests.toolkit.cli.terminal import run, spawn
 from toolkit.books.tracker import OrderBookTracker
 from toolkit.cli.commands.demo import until_quoted
 from toolkit.clock import ManualClock
 
 
-def test_the_demo_shows_recording_proof_and_spreads(tmp_path: Path) -> None:
+def test_the_demo_shows_recording_proof_and_spreads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The digests are equal, every pair has a spread, and the paths it prints are there."""
-    done = spawn("demo", "--duration", "2s", "--out", "tape", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    monkeypatch.chdir(tmp_path)
+    done = run("demo", "--duration", "2s", "--out", "tape")
+    assert done.exit_code == 0, done.stderr
     text = done.stdout
     assert [line[:2] for line in text.splitlines() if re.match(r"\d\. ", line)] == ["1.", "2.", "3.", "4."]
     digests = re.findall(r"^digest (?:while recording|of the .*?) +([0-9a-f]{32})$", text, re.MULTILINE)
@@ -72,7 +73,7 @@ def test_the_demo_records_until_each_pair_has_quotes(
             heard.apply(snapshot([(1.0, 1.0)], [(2.0, 1.0)] if now_s() >= at_s else [], trading_pair=pair))
         return heard
 
-    async def run() -> Sequence[str]:
+    async def play() -> Sequence[str]:
         async with asyncio.TaskGroup() as group:
             task = group.create_task(until_quoted(tracker, clock, ["A", "B"], 2.0, said.append, 60.0))
             while not task.done():
@@ -81,7 +82,7 @@ def test_the_demo_records_until_each_pair_has_quotes(
                     await asyncio.sleep(0)
         return task.result()
 
-    assert asyncio.run(run()) == missing
+    assert asyncio.run(play()) == missing
     assert now_s() == pytest.approx(stopped_s, abs=0.21)
     assert len(said) == lines
     assert all(line.startswith("no quotes of ") and line.endswith("for 60 s at most") for line in said)

@@ -20,7 +20,7 @@ import pytest
 from recordings.care.verifying import verify
 from recordings.format.manifest import read_manifest
 from tests.tapes import TS, bbo_frame, collector_line, import_files
-from tests.toolkit.cli.terminal import only_error, run, spawn
+from tests.toolkit.cli.terminal import only_error, run
 from toolkit.cli.options.record_config import read_config
 
 PROGRAM = [sys.executable, "-c", "from toolkit.cli.main import main; main()"]
@@ -143,7 +143,7 @@ def test_a_follower_sees_the_whole_recording_though_its_recorder_is_killed_and_c
             wait_for(follower.stderr, "equal to the recorded one")
     assert not (folder / "tee.json").exists()
     assert verify(folder).problems == []
-    assert "".join(lines) == spawn("replay", folder, "--fidelity", "raw", "--print").stdout
+    assert "".join(lines) == run("replay", folder, "--fidelity", "raw", "--print").stdout
     assert len(read_manifest(folder).segments) > 1
 
 
@@ -157,12 +157,12 @@ def test_a_recorder_that_dies_over_a_batch_leaves_no_follower_ahead_or_behind(
         wait_for(recorder.stderr, "tee on ")
         with tickdeck("follow", folder, "--print") as follower:
             assert recorder.wait() == -signal.SIGKILL
-            assert spawn("recover", folder).returncode == 0
+            assert run("recover", folder).exit_code == 0
             lines = read(follower, 1_000_000)
             assert follower.wait() == 0
             wait_for(follower.stderr, "equal to the recorded one")
     assert read_manifest(folder).status == "recovered"
-    assert "".join(lines) == spawn("replay", folder, "--fidelity", "raw", "--print").stdout
+    assert "".join(lines) == run("replay", folder, "--fidelity", "raw", "--print").stdout
     assert any('"kind":"lost"' in line for line in lines)
 
 
@@ -219,8 +219,8 @@ def test_what_makes_no_sense_is_one_line(tmp_path: Path, args: tuple[str, ...], 
 def test_a_tee_port_that_is_taken_is_one_line_and_leaves_no_folder(venue: dict[str, Any], tmp_path: Path) -> None:
     command = recording(venue, tmp_path / "tape")
     command[command.index("--tee-port") + 1] = str(venue["ws_url"].rsplit(":", 1)[1].split("/")[0])
-    done = spawn(*command)
-    assert (done.returncode, done.stdout) == (1, "")
+    done = run(*command)
+    assert (done.exit_code, done.stdout) == (1, "")
     assert done.stderr.splitlines()[-1].startswith("Error: the tee cannot be served on port ")
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "tape").exists()
