@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -26,6 +27,13 @@ from toolkit.books.tracker import OrderBookTracker
 from toolkit.digest import DigestChain
 from toolkit.errors import ConfigError
 from toolkit.messages import EventKind, Message, StreamEvent
+
+
+@pytest.fixture(scope="module", autouse=True, params=[False, pytest.param(True, marks=pytest.mark.slow)])
+def compiled(request: pytest.FixtureRequest) -> Iterator[bool]:
+    """Each test in plain Python, and compiled where it may wait for the compiler."""
+    with patch.dict(FusedBooks.__init__.__kwdefaults__, compiled=request.param):
+        yield request.param
 
 
 class SideOfArrays:
@@ -51,10 +59,10 @@ class BookOfArrays:
         self.is_stale = books.is_stale(pair)
 
 
-def digests(tape: Tape, compiled: bool) -> tuple[str, str]:
+def digests(tape: Tape) -> tuple[str, str]:
     """Of the messages of a tape with the tracker's books, and with compiled ones."""
     columns = ColumnTape(tape, ahead=False)
-    books, tracker = FusedBooks(columns.names, compiled=compiled), OrderBookTracker(checked=True)
+    books, tracker = FusedBooks(columns.names), OrderBookTracker(checked=True)
     chains = DigestChain(), DigestChain()
     messages = iter(list(played(tape)))
     for batch in columns.batches():
@@ -78,8 +86,8 @@ def digests(tape: Tape, compiled: bool) -> tuple[str, str]:
 )
 def test_the_digest_of_every_venue_is_the_same(folder: Path) -> None:
     recording = Recording.open(folder)
-    ours, compiled = digests(Tape([recording]), compiled=True)
-    assert compiled == ours == recording.manifest.digest
+    ours, fused = digests(Tape([recording]))
+    assert fused == ours == recording.manifest.digest
 
 
 @pytest.mark.slow
@@ -97,8 +105,8 @@ def test_the_digest_of_a_capture_is_the_same(
 ) -> None:
     import_capture([shared_data / path], tmp_path / "tape", ImportOptions(venue=venue, line_format=line_format))
     recording = Recording.open(tmp_path / "tape")
-    ours, compiled = digests(Tape([recording]), compiled=True)
-    assert compiled == ours == recording.manifest.digest
+    ours, fused = digests(Tape([recording]))
+    assert fused == ours == recording.manifest.digest
 
 
 def in_turns(messages: Iterable[Message], **options: Any) -> FusedBooks:
