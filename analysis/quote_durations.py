@@ -141,7 +141,7 @@ def stretches(
             time = pl.col("time").cum_max().forward_fill().over(KEY)
             joined = joined.with_columns(time, time.alias("at"))
         elif known is not None:
-            joined = _since_last_heard(joined, known)
+            joined = _since_last_received(joined, known)
         # 4. It holds until the next row of the same instrument does.
         joined = joined.with_columns(
             pl.col("at", "raw_time").shift(-1).name.prefix("next_"),
@@ -165,7 +165,7 @@ def _timed(batch: pl.DataFrame, evidence: FeedEvidence | None) -> pl.DataFrame:
     return batch.with_columns(time, (pl.col("raw_time") - pl.Series("offset", offsets, _NS)).alias("at"))
 
 
-def _since_last_heard(rows: pl.DataFrame, evidence: FeedEvidence) -> pl.DataFrame:
+def _since_last_received(rows: pl.DataFrame, evidence: FeedEvidence) -> pl.DataFrame:
     """Let an instrument be stale from the last receipt of its feed, but from no time before the row before."""
     if evidence.silences.is_empty():
         return rows

@@ -77,7 +77,7 @@ def _row(path: Path, base: Path) -> dict[str, Any]:
         unsealed, played = opened.unsealed(), opened.for_summary()
         gaps = find_gaps(played).height
         if played.tail is not None:
-            unsealed, messages = played.tail.unsealed, sealed_messages + played.tail.heard.message_count
+            unsealed, messages = played.tail.unsealed, sealed_messages + played.tail.summary.message_count
         elif unsealed is not None:
             gaps, messages = None, None  # it would take too long to find out
     except RecordingError as exc:  # what the manifest says is worth reading all the same

@@ -147,7 +147,7 @@ class Recorder:
         loop = asyncio.get_running_loop()
         lock = FolderLock(
             folder,
-            say=lambda text: _tell(loop, self.log, text),
+            say=lambda text: _log_from_thread(loop, self.log, text),
             give_up=self._stop.is_set,
         )
         # It may have to wait for what a recorder that died has left at work; signals are answered meanwhile.
@@ -252,7 +252,7 @@ class Recorder:
         return manifest, left
 
 
-def _tell(loop: asyncio.AbstractEventLoop, log: LogCallback, text: str) -> None:
+def _log_from_thread(loop: asyncio.AbstractEventLoop, log: LogCallback, text: str) -> None:
     """Log from another thread."""
     with contextlib.suppress(RuntimeError):  # the loop is closed
         loop.call_soon_threadsafe(log, text)

@@ -172,7 +172,7 @@ class Recording(Shown):
         """
         tail = self.tail
         symbols = self.manifest.symbols
-        return symbols if tail is None else dict(sorted({**symbols, **tail.heard.symbols}.items()))
+        return symbols if tail is None else dict(sorted({**symbols, **tail.summary.symbols}.items()))
 
     @property
     def trading_pairs(self) -> list[str]:

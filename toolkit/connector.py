@@ -64,7 +64,7 @@ class ConnectorBase(Shown):
         self._keeps_books = not isinstance(tracker, OrderBookTracker)
         self.books: OrderBookTracker = tracker if isinstance(tracker, OrderBookTracker) else OrderBookTracker()
         self.user = UserStreamTracker()
-        self.user.add_listener(self._tell)
+        self.user.add_listener(self._emit)
         self._listeners: dict[type[ConnectorEvent], list[Callable[[Any], None]]] = {}
         self._everything: list[Callable[[ConnectorEvent], None]] = []
         self._lost: set[tuple[str, int]] = set()
@@ -205,7 +205,7 @@ class ConnectorBase(Shown):
         if listener in listeners:
             listeners.remove(listener)
 
-    def _tell(self, event: ConnectorEvent) -> None:
+    def _emit(self, event: ConnectorEvent) -> None:
         for listener in self._listeners.get(type(event), ()):
             listener(event)
         for listener in self._everything:
@@ -234,10 +234,10 @@ class ConnectorBase(Shown):
         key = (event.venue, event.conn_id)
         if event.kind is EventKind.DISCONNECTED:
             self._lost.add(key)
-            self._tell(ConnectionLost(event))
+            self._emit(ConnectionLost(event))
         elif event.kind is EventKind.CONNECTED and key in self._lost:
             self._lost.discard(key)
-            self._tell(ConnectionRestored(event))
+            self._emit(ConnectionRestored(event))
 
 
 class PerpetualDerivativeBase(ConnectorBase):

@@ -178,7 +178,7 @@ class StreamEvents(ABC):
             detail,
         )
 
-    def heard(self, frame: Frame, symbol: str, stream_name: str, messages: list[Message]) -> Stream:
+    def received(self, frame: Frame, symbol: str, stream_name: str, messages: list[Message]) -> Stream:
         """
         Note that a stream spoke; if it had been silent, put the gap this ends into `messages` first.
 

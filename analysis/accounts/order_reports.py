@@ -110,8 +110,8 @@ def order_report(
         _state().alias("state")
     )
     if not with_history:
-        heard = (~pl.col("is_history")).fill_null(False) | (~pl.col("is_history_fills")).fill_null(False)
-        found = found.filter(heard | ~pl.col("state").is_in(_TERMINAL))
+        is_live = (~pl.col("is_history")).fill_null(False) | (~pl.col("is_history_fills")).fill_null(False)
+        found = found.filter(is_live | ~pl.col("state").is_in(_TERMINAL))
     top, messages = rows_of(opened, "top"), _book_messages(opened)
     found = mid_before(found, "ts_created", top=top, messages=messages).rename({"mid_before": "mid_decision"})
     timed = mid_before(fills, "ts_event", top=top, messages=messages)

@@ -157,7 +157,7 @@ def pnl_report(
         .join(held, on=_PAIR, how="left")
         .with_columns(pl.col(counts).fill_null(0))
         .sort(_PAIR)
-        .select(_told(name, dtype) for name, dtype in PNL_SCHEMA.items())
+        .select(_unsigned_zero(name, dtype) for name, dtype in PNL_SCHEMA.items())
     )
 
 
@@ -175,10 +175,10 @@ def pnl_series(
     Raises as `pnl_report` does.
     """
     course = _course(sealed_part(recording), pairs, venues)
-    return course.select(_told(name, dtype) for name, dtype in PNL_SERIES_SCHEMA.items())
+    return course.select(_unsigned_zero(name, dtype) for name, dtype in PNL_SERIES_SCHEMA.items())
 
 
-def _told(name: str, dtype: pl.DataType) -> pl.Expr:
+def _unsigned_zero(name: str, dtype: pl.DataType) -> pl.Expr:
     """A column as it is returned: a profit of nothing has no sign."""
     column = pl.col(name).cast(dtype)
     return pl.when(column == 0).then(0.0).otherwise(column).alias(name) if dtype == pl.Float64 else column
@@ -257,7 +257,7 @@ def pnl_check(recording: RecordingLike) -> pl.DataFrame:
         )
         .with_columns((pl.col("gained") - pl.col("net")).round(_MONEY_DECIMALS).alias("difference"))
         .sort(key)
-        .select(_told(name, dtype) for name, dtype in PNL_CHECK_SCHEMA.items())
+        .select(_unsigned_zero(name, dtype) for name, dtype in PNL_CHECK_SCHEMA.items())
     )
 
 

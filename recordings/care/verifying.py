@@ -118,7 +118,7 @@ def verify(path: Path, progress: Progress | None = None, *, is_quick: bool = Fal
             with _noting(result):
                 _replay_normalized(recording, result, advance)
         with _noting(result):
-            result.unsealed_message_count = recording.tail.heard.message_count if recording.tail is not None else 0
+            result.unsealed_message_count = recording.tail.summary.message_count if recording.tail is not None else 0
     if result.live_digest is not None and result.live_digest != result.recorded_digest:
         result.problems.append(
             f"the live session computed the digest {result.live_digest}, sealing {result.recorded_digest}"

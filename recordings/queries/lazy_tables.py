@@ -42,12 +42,12 @@ def events_of(recording: Recording, kinds: Collection[str]) -> pl.DataFrame:
     """
     Rows of `events` of some kinds, those among them that are not sealed yet; in the order of capture.
 
-    Only kinds that `recordings.reading.tail.Heard` keeps. Raises RecordingDamaged, and what Polars does.
+    Only kinds that `recordings.reading.tail.TailSummary` keeps. Raises RecordingDamaged, and what Polars does.
     """
     rows = scan_sealed(recording, "events").filter(pl.col("kind").is_in(list(kinds))).collect()
     if recording.tail is not None:
-        heard = [event for event in recording.tail.heard.events if event.kind in kinds]
-        rows = pl.concat([rows, _frame_of("events", heard)]) if heard else rows
+        later = [event for event in recording.tail.summary.events if event.kind in kinds]
+        rows = pl.concat([rows, _frame_of("events", later)]) if later else rows
     return rows.sort("capture_seq", "sub_seq", maintain_order=True)
 
 

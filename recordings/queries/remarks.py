@@ -21,7 +21,7 @@ _KINDS: Final = tuple(
 #: Why a book that was asked for did not come.
 _BOOKLESS: Final = ("no_book", "no_snapshot", "no_data")
 #: So many of a kind are listed one by one.
-_TOLD_MAX: Final = 3
+_SHOWN_MAX: Final = 3
 _DELTA: Final = re.compile(r"delta_ns=(-?\d+)")
 _BOUND: Final = re.compile(r"error_max_ns=(\d+)")
 
@@ -50,16 +50,16 @@ def _steps(events: pl.DataFrame) -> list[str]:
     counts = steps.group_by("venue").len().sort("len", "venue", descending=[True, False])
     if counts.is_empty():
         return []
-    told = []
-    for row in steps.filter(pl.col("venue") == counts["venue"][0]).head(_TOLD_MAX).iter_rows(named=True):
+    shown = []
+    for row in steps.filter(pl.col("venue") == counts["venue"][0]).head(_SHOWN_MAX).iter_rows(named=True):
         delta = _DELTA.search(row["detail"])
         seconds = int(delta[1]) / NS_PER_S if delta else 0.0
-        told.append(f"by {seconds:+,.3f} s at {format_ns(row['ts_recv'])}")
+        shown.append(f"by {seconds:+,.3f} s at {format_ns(row['ts_recv'])}")
     count = counts["len"][0]
-    more = f" and {count - _TOLD_MAX} more" if count > _TOLD_MAX else ""
+    more = f" and {count - _SHOWN_MAX} more" if count > _SHOWN_MAX else ""
     times = "once" if count == 1 else f"{count} times"
     return [
-        f"the wall clock stepped {times}, {', '.join(told)}{more}: times of receipt before and after do not compare"
+        f"the wall clock stepped {times}, {', '.join(shown)}{more}: times of receipt before and after do not compare"
     ]
 
 
@@ -83,13 +83,13 @@ def _bookless(events: pl.DataFrame) -> list[str]:
         .sort("venue", "trading_pair")
     )
     lines = []
-    for row in ends.head(_TOLD_MAX).iter_rows(named=True):
+    for row in ends.head(_SHOWN_MAX).iter_rows(named=True):
         name = f"{row['trading_pair']} of {row['venue']}"
         if row["ts_end"] is None:
             lines.append(f"{name} has no book from {format_ns(row['ts_start'])} on: see `tickdeck gaps`")
         else:
             seconds = (row["ts_end"] - row["ts_start"]) / NS_PER_S
             lines.append(f"{name} had no book for {seconds:,.0f} s after it was asked for: see `tickdeck gaps`")
-    if ends.height > _TOLD_MAX:
-        lines.append(f"{ends.height - _TOLD_MAX} more pairs had no book at first: see `tickdeck gaps`")
+    if ends.height > _SHOWN_MAX:
+        lines.append(f"{ends.height - _SHOWN_MAX} more pairs had no book at first: see `tickdeck gaps`")
     return lines

@@ -41,7 +41,7 @@ from toolkit.frames import CONTROL, Frame
 from toolkit.gc_tuning import rare_collections
 from toolkit.messages import OUT_OF_ORDER, BookTop, EventKind, Message, StreamEvent
 
-__all__ = ["Heard", "Tail", "look_for_tail"]
+__all__ = ["Tail", "TailSummary", "look_for_tail"]
 
 #: Events that are kept of what was played; what can come with every frame is counted only.
 _KEPT: Final = frozenset(
@@ -61,7 +61,7 @@ _PASSES_MAX: Final = 20
 _ROWS_AT_A_TIME: Final = 4096
 
 
-class Heard(msgspec.Struct):
+class TailSummary(msgspec.Struct):
     """
     What the messages of a tail say, all of them played.
 
@@ -208,23 +208,23 @@ class Tail:
             yield found
 
     @cached_property
-    def heard(self) -> Heard:
+    def summary(self) -> TailSummary:
         """What all of its messages say; plays it, once. Raises as `messages` does."""
-        heard = Heard()
+        summary = TailSummary()
         normalizer = self.normalizer()
         kinds: Counter[str] = Counter()
         with rare_collections():
             for batch in self.messages(normalizer):
-                heard.message_count += len(batch)
+                summary.message_count += len(batch)
                 for message in batch:
                     kinds[COUNT_NAMES[type(message)]] += 1
                     normalizer.count(message)
                     if message.symbol:
-                        heard.symbols[f"{message.venue}/{message.symbol}"] = message.trading_pair
+                        summary.symbols[f"{message.venue}/{message.symbol}"] = message.trading_pair
                     if isinstance(message, StreamEvent) and (message.kind in _KEPT or message.cause == OUT_OF_ORDER):
-                        heard.events.append(message)
-        heard.counts = {**kinds, **normalizer.counts}
-        return heard
+                        summary.events.append(message)
+        summary.counts = {**kinds, **normalizer.counts}
+        return summary
 
     def names(self, wanted: Collection[str]) -> dict[str, str]:
         """
@@ -233,8 +233,8 @@ class Tail:
         Pairs and symbols are known from the first messages of an instrument, so a tail is played to its end for a name
         only that it does not have.
         """
-        if "heard" in self.__dict__:
-            return self.heard.symbols
+        if "summary" in self.__dict__:
+            return self.summary.symbols
         found: dict[str, str] = {}
         missing = set(wanted)
         for batch in self.messages():

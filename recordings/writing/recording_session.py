@@ -117,7 +117,7 @@ class RecordingSession:
             },
             clock=clock,
             log=log,
-            begun=self._tell_begun,
+            begun=self._log_begun,
             is_patient=options.wait_for_venue,
             seed=fresh_seed() if options.backoff_seed is None else options.backoff_seed,
         )
@@ -172,7 +172,7 @@ class RecordingSession:
         with contextlib.suppress(BackpressureError, OSError):
             self._say(event, **details)
 
-    def _tell_begun(self, name: str) -> None:
+    def _log_begun(self, name: str) -> None:
         """Say that a venue is recorded, now that nothing refuses it any more."""
         (venue,) = (each for each in self._options.venues if each.spec.name == name)
         accounts = ["and accounts"] if venue.options.accounts else []

@@ -169,7 +169,7 @@ class SessionJournals:
             opened_ns=self._clock.time_ns(),
             after=after,
             on_written=self._on_written,
-            on_notice=self._tell,
+            on_notice=self._log_from_thread,
         )
         self._rotation.begin(self._clock.time_ns())
 
@@ -184,7 +184,7 @@ class SessionJournals:
             self._loop.run_in_executor(self._finisher, self._closed[-HELD_MAX - 1].journal.release)
         return closed
 
-    def _tell(self, text: str) -> None:
+    def _log_from_thread(self, text: str) -> None:
         """From any thread."""
         with contextlib.suppress(RuntimeError):  # the loop is closed
             self._loop.call_soon_threadsafe(self._log, text)
@@ -247,13 +247,13 @@ class SessionJournals:
             journal.look(self._clock.time_ns())
         if self._guard is not None:
             try:
-                self._guard.look(self._tell)
+                self._guard.look(self._log_from_thread)
             except RecordingError as exc:
                 self._failure = self._failure or exc
             except OSError as exc:
                 why = exc.strerror or str(exc)
                 if why != self._guard_said:
-                    self._tell(f"{self._options.folder} cannot be looked after: {why}")
+                    self._log_from_thread(f"{self._options.folder} cannot be looked after: {why}")
                     self._guard_said = why
 
     def note(self) -> None:

@@ -48,7 +48,7 @@ _KEPT: Final = 100_000
 #: Prices that the venue states.
 _OF_VENUE: Final = (ReferencePrice.MARK, ReferencePrice.INDEX)
 #: How long after its instant a settlement may be reported.
-_HEARD_LATE_NS: Final = 60 * NS_PER_S
+_LATE_NS: Final = 60 * NS_PER_S
 
 
 class House:
@@ -178,7 +178,7 @@ class House:
             since_ns = max(held[0][0], clock.settled_ns or 0)
             first_ns = (since_ns // clock.interval_ns + 1) * clock.interval_ns
         # The message that settles an instant comes a little after it.
-        instants = range(first_ns, end_ns - _HEARD_LATE_NS, clock.interval_ns)
+        instants = range(first_ns, end_ns - _LATE_NS, clock.interval_ns)
         return sum(self._held_at(place, instant_ns) != 0 for instant_ns in instants)
 
     def liquidation_price(self, place: int) -> float | None:
@@ -209,11 +209,11 @@ class House:
                 f"the recording says the funding rate of {said}, but no mark or oracle price to settle by while a position was"
                 " held: record that as well, or say --assume mark=mid"
             )
-        unheard = sorted((place, kind) for place, kind in self._awaited - self._last.keys() if kind in _OF_VENUE)
-        if unheard:
+        missing = sorted((place, kind) for place, kind in self._awaited - self._last.keys() if kind in _OF_VENUE)
+        if missing:
             said = ", ".join(
                 f"{'mark' if kind is ReferencePrice.MARK else 'oracle'} price of {self._keys[place]}"
-                for place, kind in unheard
+                for place, kind in missing
             )
             raise ConfigError(
                 f"the recording says no {said}, by which an order that waited is woken: record funding as well, or say"

@@ -222,7 +222,7 @@ def _flat(value: Any, name: str = "") -> dict[str, str]:
     return {name: str(value)}
 
 
-def told(row: LogRow | None) -> str:
+def described(row: LogRow | None) -> str:
     """A row for people."""
     if row is None:
         return "nothing more"

@@ -94,14 +94,14 @@ def _settles_by_old_answers() -> contextlib.AbstractContextManager[None]:
 
 
 def _asks_for_a_window() -> contextlib.AbstractContextManager[None]:
-    told = FundingPolls.told
+    note_reported = FundingPolls.note_reported
 
     def no_more(self: FundingPolls, rows: Any, fresh: Any) -> Any:
-        told(self, rows, fresh)
+        note_reported(self, rows, fresh)
         return []
 
     window: Callable[..., Any] = lambda self, ticker, wall_ns: funding_call(ticker, 3)  # noqa: E731
-    return _all(replaced(FundingPolls, "call", window), replaced(FundingPolls, "told", no_more))
+    return _all(replaced(FundingPolls, "call", window), replaced(FundingPolls, "note_reported", no_more))
 
 
 def _takes_whatever_arrives() -> contextlib.AbstractContextManager[None]:
@@ -166,7 +166,7 @@ BUGS = (
         "a statement without a block is newer than all others",
         lambda: replaced(AccountStreams, "_own_height", _Highest()),
     ),
-    Bug("the same block told twice is believed", lambda: replaced(ChainHeight, "hear", _believes_twice)),
+    Bug("the same block told twice is believed", lambda: replaced(ChainHeight, "note_height", _believes_twice)),
 )
 
 
@@ -180,11 +180,11 @@ class _Highest:
         pass
 
 
-def _believes_twice(self: ChainHeight, height: int, ts: int, _hear: Any = ChainHeight.hear) -> bool:
+def _believes_twice(self: ChainHeight, height: int, ts: int, _note_height: Any = ChainHeight.note_height) -> bool:
     if height and height == self.doubted:
         self.newest, self.ts, self.doubted = height, ts, 0
         return True
-    return bool(_hear(self, height, ts))
+    return bool(_note_height(self, height, ts))
 
 
 def _some_blocks(rows: Any) -> list[int]:

@@ -164,7 +164,7 @@ class TinyProtocol(VenueProtocol):
         if "s" not in said:
             return []
         messages: list[Message] = []
-        self.heard(frame, said["s"], "full", messages)
+        self.received(frame, said["s"], "full", messages)
         messages.append(self._book(frame, said, len(messages)))
         return messages
 

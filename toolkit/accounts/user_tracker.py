@@ -93,7 +93,7 @@ class UserStreamTracker(Shown):
         if handler is not None:
             handler(message)
 
-    def _tell(self, event: ConnectorEvent) -> None:
+    def _emit(self, event: ConnectorEvent) -> None:
         for listener in self._listeners:
             listener(event)
 
@@ -102,9 +102,9 @@ class UserStreamTracker(Shown):
         if order.is_history:
             return
         if is_new and order.state not in (OrderState.REJECTED, OrderState.FAILED, OrderState.EXPIRED):
-            self._tell(OrderCreated(update, order.view()))
+            self._emit(OrderCreated(update, order.view()))
         if has_changed:
-            self._tell_ending(update, order)
+            self._emit_ending(update, order)
 
     def _on_fill(self, fill: Fill) -> None:
         order, is_new, has_changed = self.orders.on_fill(fill)
@@ -112,39 +112,39 @@ class UserStreamTracker(Shown):
             return
         position = self.positions.on_fill(fill)
         if not fill.is_history:
-            self._tell(OrderFilled(fill, order.view()))
+            self._emit(OrderFilled(fill, order.view()))
             if has_changed:
-                self._tell_ending(fill, order)
+                self._emit_ending(fill, order)
         if position is not None:
-            self._tell_position(fill, position)
+            self._emit_position(fill, position)
 
-    def _tell_ending(self, message: OrderUpdate | Fill, order: InFlightOrder) -> None:
+    def _emit_ending(self, message: OrderUpdate | Fill, order: InFlightOrder) -> None:
         ending = _ENDINGS.get(order.state)
         if ending is not None:
-            self._tell(ending(message, order.view()))
+            self._emit(ending(message, order.view()))
 
     def _on_position(self, update: PositionUpdate) -> None:
         position = self.positions.on_position(update)
         if position is not None:
-            self._tell_position(update, position)
+            self._emit_position(update, position)
 
-    def _tell_position(self, message: PositionUpdate | Fill, position: Position) -> None:
-        self._tell(PositionChanged(message, position.size, position.entry_price, position.unrealized_pnl))
+    def _emit_position(self, message: PositionUpdate | Fill, position: Position) -> None:
+        self._emit(PositionChanged(message, position.size, position.entry_price, position.unrealized_pnl))
 
     def _on_balance(self, update: BalanceUpdate) -> None:
         if self.balances.on_balance(update):
-            self._tell(BalanceChanged(update))
+            self._emit(BalanceChanged(update))
 
     def _on_payment(self, payment: FundingPayment) -> None:
         if payment.is_history:
             return
         key = payment.key
         self.funding[key] = exact_sum(self.funding.get(key, ZERO), exact(payment.amount))
-        self._tell(FundingPaid(payment))
+        self._emit(FundingPaid(payment))
 
     def _on_account_event(self, event: AccountEvent) -> None:
         if event.is_history:
             return
         self.notices.append(event)
         del self.notices[:-1000]
-        self._tell(AccountNotice(event))
+        self._emit(AccountNotice(event))

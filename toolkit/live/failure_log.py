@@ -5,23 +5,23 @@ from __future__ import annotations
 from typing import Final
 
 from toolkit.clock import NS_PER_S
-from toolkit.transport.failures import ToldToWait
+from toolkit.transport.failures import RetryAfter
 
-__all__ = ["FailureNotes", "told_to_wait"]
+__all__ = ["FailureNotes", "retry_after_fields"]
 
 #: A longer time, which a header of any length can name, is no number that a table should have to hold.
 ASKED_S_SHOWN_MAX: Final = 1e12
 
 
-def told_to_wait(told: ToldToWait) -> dict[str, str | float]:
+def retry_after_fields(asked: RetryAfter) -> dict[str, str | float]:
     """What a frame of ours says of a venue that wants to be left alone: for how long, and for how long it is."""
-    asked_s = "no time" if told.asked_s is None else min(round(told.asked_s, 3), ASKED_S_SHOWN_MAX)
+    asked_s = "no time" if asked.asked_s is None else min(round(asked.asked_s, 3), ASKED_S_SHOWN_MAX)
     return {
         "cause": "told_to_wait",
-        "host": told.host,
-        "status": told.status,
+        "host": asked.host,
+        "status": asked.status,
         "asked_s": asked_s,
-        "waits_s": round(told.waits_s, 3),
+        "waits_s": round(asked.waits_s, 3),
     }
 
 

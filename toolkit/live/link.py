@@ -12,12 +12,12 @@ from toolkit.clock import NS_PER_S
 from toolkit.errors import ConnectFailed
 from toolkit.frames import WS_OUT
 from toolkit.live.deaf_connections import Hearing
-from toolkit.live.failure_log import FailureNotes, told_to_wait
+from toolkit.live.failure_log import FailureNotes, retry_after_fields
 from toolkit.live.intake import Intake
 from toolkit.live.status import ConnectionStatus, LinkState
 from toolkit.protocol import ConnectionPlan
 from toolkit.transport.backoff import Backoff
-from toolkit.transport.failures import TOO_MUCH, UNTIMED_BAN_S, ToldToWait
+from toolkit.transport.failures import TOO_MUCH, UNTIMED_BAN_S, RetryAfter
 from toolkit.transport.limits import RateLimit, VenueBudget
 from toolkit.transport.urls import join_url, public_url
 from toolkit.transport.websocket import ABNORMAL, CLOSE_TIMEOUT_S, OPEN_TIMEOUT_S, Closed, WebSocket, open_websocket
@@ -79,7 +79,7 @@ class Link:
         self._clock = intake.capture.clock
         self._backoff = backoff
         self._notes = FailureNotes()
-        self._told = FailureNotes()
+        self._waits = FailureNotes()
         self._task: asyncio.Task[None] | None = None
         self._is_stopping = False
         self._phase = LinkState.CONNECTING
@@ -248,8 +248,8 @@ class Link:
             waits_s = max(self._backoff.refused_s(), min(asked_s, self._options.budget.limits.ban_s_max))
         for limit in (self._options.budget.connects, *self._options.held):
             limit.hold(waits_s)
-        note = told_to_wait(ToldToWait(urlsplit(self._url).hostname or "", exc.status or 0, asked_s, waits_s))
-        if self._told.is_news(f"{exc.status} {asked_s}", self._clock.monotonic_ns()):
+        note = retry_after_fields(RetryAfter(urlsplit(self._url).hostname or "", exc.status or 0, asked_s, waits_s))
+        if self._waits.is_news(f"{exc.status} {asked_s}", self._clock.monotonic_ns()):
             self._control("notice", **note)
         return True
 

@@ -8,11 +8,11 @@ import msgspec
 
 from toolkit.errors import BackpressureError, ConnectFailed, RequestFailed, TransportError
 from toolkit.frames import REST_IN, REST_OUT
-from toolkit.live.failure_log import FailureNotes, told_to_wait
+from toolkit.live.failure_log import FailureNotes, retry_after_fields
 from toolkit.live.intake import Intake
 from toolkit.messages import Message
 from toolkit.protocol import RestCall
-from toolkit.transport.failures import ToldToWait
+from toolkit.transport.failures import RetryAfter
 from toolkit.transport.rest import RETRY_AFTER_S_MAX, RestClient, RestResponse
 
 __all__ = ["RestDesk"]
@@ -45,7 +45,7 @@ class RestDesk:
         self._held: set[RestCall] = set()
         self._arrival = asyncio.Event()
         self._notes = FailureNotes()
-        self._told = FailureNotes()
+        self._waits = FailureNotes()
         self.last_error = ""
 
     def __len__(self) -> int:
@@ -164,7 +164,7 @@ class RestDesk:
                 on_attempt=sent,
                 on_response=answered,
                 on_error=unanswered,
-                on_told=self._note_silence,
+                on_retry_after=self._note_silence,
             )
         except TransportError as exc:
             if not intake.is_closed:
@@ -182,13 +182,13 @@ class RestDesk:
     def _unhold(self, call: RestCall) -> None:
         self._held.discard(call)
 
-    def _note_silence(self, told: ToldToWait) -> None:
+    def _note_silence(self, asked: RetryAfter) -> None:
         """Say for how long the venue is left alone; once for each time that it asks for."""
         if self._intake.is_closed:
             return
-        said = f"{told.host} {told.status} {told.asked_s}"
-        if self._told.is_news(said, self._intake.capture.clock.monotonic_ns()):
-            self._intake.control(NO_CONNECTION, 0, "notice", **told_to_wait(told))
+        said = f"{asked.host} {asked.status} {asked.asked_s}"
+        if self._waits.is_news(said, self._intake.capture.clock.monotonic_ns()):
+            self._intake.control(NO_CONNECTION, 0, "notice", **retry_after_fields(asked))
 
     def _record_failure(self, call: RestCall, attempt: int, error: TransportError) -> None:
         self._intake.control(NO_CONNECTION, 0, "request_failed", tag=call.tag, attempts=attempt, error=str(error))

@@ -136,7 +136,7 @@ class LiveDataSource(OrderBookTrackerDataSource):
         self._group: asyncio.TaskGroup | None = None
         self._runner: asyncio.Task[None] | None = None
         self._stop_asked = asyncio.Event()
-        self._was_told = False
+        self._was_raised = False
 
     def _own_tracker(self) -> OrderBookTracker:
         tracker = OrderBookTracker()
@@ -208,7 +208,7 @@ class LiveDataSource(OrderBookTrackerDataSource):
             await self._release()
             return
         await asyncio.wait({self._runner})
-        if not self._was_told:
+        if not self._was_raised:
             self._raise_failure(self._runner)
 
     async def wait(self) -> None:
@@ -251,7 +251,7 @@ class LiveDataSource(OrderBookTrackerDataSource):
             self.dispatcher.close()
 
     def _raise_failure(self, runner: asyncio.Task[None]) -> None:
-        self._was_told = True
+        self._was_raised = True
         if runner.cancelled():
             raise asyncio.CancelledError
         failure = runner.exception()

@@ -12,7 +12,7 @@ from typing import Final
 
 from toolkit.transport.urls import public_url, without_secrets
 
-__all__ = ["TOO_MUCH", "UNTIMED_BAN_S", "ToldToWait", "asked_pause_s", "connect_error", "one_line", "retry_after_s"]
+__all__ = ["TOO_MUCH", "UNTIMED_BAN_S", "RetryAfter", "asked_pause_s", "connect_error", "one_line", "retry_after_s"]
 
 #: Statuses that say "too much": 429 everywhere, 418 where a venue has banned the address for not minding its 429s.
 TOO_MUCH: Final = frozenset({418, 429})
@@ -25,7 +25,7 @@ _BANNED_UNTIL: Final = re.compile(rb"banned until (\d{13})\b")
 
 
 @dataclass(frozen=True, slots=True)
-class ToldToWait:
+class RetryAfter:
     """
     A venue wants to be left alone.
 

@@ -18,7 +18,7 @@ from toolkit.transport.backoff import Backoff
 from toolkit.transport.failures import (
     TOO_MUCH,
     UNTIMED_BAN_S,
-    ToldToWait,
+    RetryAfter,
     asked_pause_s,
     connect_error,
     one_line,
@@ -156,7 +156,7 @@ class RestClient:
         on_attempt: Callable[[int], None] = lambda attempt: None,
         on_response: Callable[[int, RestResponse], None] = lambda attempt, response: None,
         on_error: Callable[[int, TransportError], None] = lambda attempt, error: None,
-        on_told: Callable[[ToldToWait], None] = lambda told: None,
+        on_retry_after: Callable[[RetryAfter], None] = lambda asked: None,
     ) -> RestResponse:
         """
         Ask until there is an answer of success, and return that.
@@ -164,7 +164,7 @@ class RestClient:
         A network error, a status of 429 or from 500 on is tried again, after the pause that the venue asked for or
         one of our own; not if the request may not be repeated (`is_idempotent`), and at most `attempts_max` times
         unless `is_patient`. `on_attempt(n)` runs right before attempt n (from 1) leaves, `on_response` for every
-        answer of whatever status, `on_error` for every attempt that got none, `on_told` when the venue wants to be left
+        answer of whatever status, `on_error` for every attempt that got none, `on_retry_after` when the venue wants to be left
         alone, which holds back every request of this client.
 
         Raises ConnectFailed or RequestFailed with what the last attempt found, and what the callbacks raise. Safe
@@ -190,7 +190,7 @@ class RestClient:
                     self._refusals = self._backoff()
                     return response
                 error, may_change = self._refusal(method, path, response), response.may_change
-                pause_s = self._leave_alone(response, on_told)
+                pause_s = self._leave_alone(response, on_retry_after)
                 error.retry_after_s = pause_s
             is_last = not is_idempotent or (attempt >= self._attempts_max and not is_patient)
             if is_last or not may_change or (pause_s or 0) > RETRY_AFTER_S_MAX:
@@ -204,7 +204,7 @@ class RestClient:
         """For how much longer the venue is left alone, seconds."""
         return self._limit.held_s
 
-    def _leave_alone(self, response: RestResponse, on_told: Callable[[ToldToWait], None]) -> float | None:
+    def _leave_alone(self, response: RestResponse, on_retry_after: Callable[[RetryAfter], None]) -> float | None:
         """
         Hold back every request if this answer says that there were too many; for how long, or None if it does not.
 
@@ -220,7 +220,7 @@ class RestClient:
             pause_s = max(self._refusals.refused_s(), min(asked_s, self._ban_s_max))
         for limit in self._held:
             limit.hold(pause_s)
-        on_told(ToldToWait(self.host, response.status, asked_s, pause_s))
+        on_retry_after(RetryAfter(self.host, response.status, asked_s, pause_s))
         return pause_s
 
     async def _fetch(self, method: str, path: str, body: bytes) -> RestResponse:

@@ -348,7 +348,7 @@ class LoopbackServer:
         self._listener: asyncio.Server | None = None
         self._sweep: asyncio.TimerHandle | None = None
         #: When each connection was last active, by the loop's clock; those that carry a WebSocket are not in it.
-        self._heard: dict[asyncio.BaseProtocol, float] = {}
+        self._last_seen: dict[asyncio.BaseProtocol, float] = {}
         self._living: set[asyncio.BaseProtocol] = set()
         self._busy: set[asyncio.BaseProtocol] = set()
         #: The names that this server answers to.
@@ -378,9 +378,9 @@ class LoopbackServer:
             raise OSError(errno.EINVAL, "it is no name or address of a host") from None
         # Of a name with several addresses each has a port of its own, where any would do: one of them is reported.
         places = self._listener.sockets
-        told = next((each for each in places if each.family is socket.AF_INET), places[0]).getsockname()
-        self._shown_host = self._host if len(places) == 1 or self._port else told[0]
-        self._port = told[1]
+        bound = next((each for each in places if each.family is socket.AF_INET), places[0]).getsockname()
+        self._shown_host = self._host if len(places) == 1 or self._port else bound[0]
+        self._port = bound[1]
         self._look_later()
         return self
 
@@ -424,8 +424,8 @@ class LoopbackServer:
         assert self._runner.server is not None, "the runner was set up"
         handler = self._runner.server()
         loop = asyncio.get_running_loop()
-        self._heard[handler] = loop.time()
-        if len(self._heard) > self._connections_max:
+        self._last_seen[handler] = loop.time()
+        if len(self._last_seen) > self._connections_max:
             loop.call_soon(self._look)
         return handler
 
@@ -441,18 +441,18 @@ class LoopbackServer:
         server = self._runner.server if self._runner is not None else None
         living = set(server.connections) if server is not None else set()
         now = asyncio.get_running_loop().time()
-        for handler in [handler for handler in self._heard if handler not in living]:
+        for handler in [handler for handler in self._last_seen if handler not in living]:
             # Gone; or it was accepted a moment ago and lives from the loop's next turn on.
-            if handler in self._living or now - self._heard[handler] > self._idle_s_max:
-                del self._heard[handler]
-        self._living = {handler for handler in self._heard if handler in living}
-        too_many = len(self._heard) - self._connections_max
-        for handler, heard in list(self._heard.items()):
+            if handler in self._living or now - self._last_seen[handler] > self._idle_s_max:
+                del self._last_seen[handler]
+        self._living = {handler for handler in self._last_seen if handler in living}
+        too_many = len(self._last_seen) - self._connections_max
+        for handler, seen in list(self._last_seen.items()):
             if handler not in living or handler in self._busy:
                 continue
-            if now - heard > self._idle_s_max or too_many > 0:
+            if now - seen > self._idle_s_max or too_many > 0:
                 too_many -= 1
-                del self._heard[handler]
+                del self._last_seen[handler]
                 transport = getattr(handler, "transport", None)
                 if transport is not None:
                     transport.abort()
@@ -465,8 +465,8 @@ class LoopbackServer:
         finally:
             self._busy.discard(handler)
             self._living.add(handler)
-            if self._heard.pop(handler, None) is not None:
-                self._heard[handler] = asyncio.get_running_loop().time()
+            if self._last_seen.pop(handler, None) is not None:
+                self._last_seen[handler] = asyncio.get_running_loop().time()
 
     async def _respond(self, request: web.Request) -> web.StreamResponse:
         if not self._is_addressed(request):
@@ -503,7 +503,7 @@ class LoopbackServer:
         return self.hosts.has(request.headers.get("Host"), reached)
 
     async def _websocket(self, request: web.Request) -> web.StreamResponse:
-        self._heard.pop(request.protocol, None)
+        self._last_seen.pop(request.protocol, None)
         if len(self.peers) >= self._connections_max:
             return web.Response(status=503, text="too many connections")
         peer = Peer(

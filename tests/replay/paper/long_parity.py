@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from recordings.recording import Recording
-from replay.paper.comparing import compare, told
+from replay.paper.comparing import compare, described
 from replay.paper.log_file import PaperLog, paper_logs
 from tests.replay.paper.sessions import PAIRS, Paper, on_paper
 
@@ -54,7 +54,7 @@ def main() -> int:
                     status = 1
                     difference = comparison.difference
                     for name in ("paper", "replay", "before"):
-                        print(f"  {name}: {told(getattr(difference, name))}")  # noqa: T201
+                        print(f"  {name}: {described(getattr(difference, name))}")  # noqa: T201
                     print(f"  {difference.what}")  # noqa: T201
     return status
 

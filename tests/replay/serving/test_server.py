@@ -414,7 +414,7 @@ def test_idle_connections_make_room(tmp_path: Path) -> None:
             sockets.append(socket.create_connection(("127.0.0.1", running.server._server.port)))
             await asyncio.sleep(0)
         await still_serves(running)
-        await eventually(lambda: len(running.server._server._heard) <= 8)
+        await eventually(lambda: len(running.server._server._last_seen) <= 8)
         for each in sockets:
             each.close()
 
@@ -427,7 +427,7 @@ def test_connections_that_have_come_and_gone_do_not_count(tmp_path: Path) -> Non
     async def attack(running: Running) -> None:
         for _ in range(50):
             assert (await running.control("status"))["http"] == 200
-        assert len(running.server._server._heard) <= 9
+        assert len(running.server._server._last_seen) <= 9
 
     against(attack, tmp_path, connections_max=8)
 

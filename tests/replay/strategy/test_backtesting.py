@@ -17,7 +17,7 @@ import pytest
 from recordings.recording import Recording
 from replay.backtest.exchange import KERNELS
 from replay.fast_classes.strategy_backtest import backtest
-from replay.paper.comparing import told
+from replay.paper.comparing import described
 from replay.source import ReplayDataSource
 from replay.strategy import backtesting
 from replay.strategy.backtesting import pairs_of_run, run_on_tape
@@ -164,7 +164,7 @@ def test_a_tape_that_is_cut_gives_a_prefix(recording: Recording) -> None:
         before = [row for row in whole if row.time_ns < cut]
         while before and rows[: len(before)] != before:
             # The end of a tape is an end of the session: what is due by then is done, and then all is cancelled.
-            assert before[-1].time_ns >= cut - 1, told(before[-1])
+            assert before[-1].time_ns >= cut - 1, described(before[-1])
             before.pop()
         assert len(before) > 10
         assert {row.kind for row in rows[len(before) :]} <= {"response", "order", "fill", "stop"}

@@ -120,7 +120,7 @@ class Rhythmic(TinyProtocol):
     def _on_text(self, frame: Frame) -> list[Message]:
         messages = super()._on_text(frame)
         if b"traded" in frame.payload:
-            self.heard(frame, "X", "trades", messages)
+            self.received(frame, "X", "trades", messages)
         return messages
 
 

@@ -20,7 +20,7 @@ from tests.toolkit.live_harness import advance_until, in_loop, rest_venue, tcp_v
 from toolkit.clock import NS_PER_S, Clock, ManualClock, SystemClock
 from toolkit.errors import ConfigError, ConnectFailed, RequestFailed, TransportError
 from toolkit.transport.backoff import Backoff
-from toolkit.transport.failures import ToldToWait, retry_after_s
+from toolkit.transport.failures import RetryAfter, retry_after_s
 from toolkit.transport.limits import RateLimit
 from toolkit.transport.rest import RestClient, RestResponse
 from toolkit.transport.security import tls_context
@@ -378,11 +378,11 @@ async def test_a_venue_is_left_alone_for_as_long_as_it_says(
 ) -> None:
     """By all requests; up to the longest ban that is documented, and it is told for how long."""
     clock = ManualClock()
-    told: list[ToldToWait] = []
+    told: list[RetryAfter] = []
     handler = answering((status, body, headers), (200, b"ok"))
     async with rest_venue(handler) as url, client(url, clock, ban_s_max=300_000.0) as rest:
         with contextlib.suppress(RequestFailed):
-            await asyncio.wait_for(rest.request("GET", "/", is_idempotent=False, on_told=told.append), HANG_S)
+            await asyncio.wait_for(rest.request("GET", "/", is_idempotent=False, on_retry_after=told.append), HANG_S)
         assert rest.held_s == waits_s
         assert [(one.host, one.status, one.waits_s) for one in told] == [("127.0.0.1", status, waits_s)]
         async with asyncio.TaskGroup() as group:

@@ -238,7 +238,7 @@ def _of_session(paper: RunSettings, given: RunSettings, said: frozenset[str]) ->
 
 
 def _say_comparison(path: Path, comparison: Comparison, output: Output) -> int:
-    from replay.paper.comparing import told
+    from replay.paper.comparing import described
 
     if output.format == "json":
         difference = comparison.difference
@@ -255,9 +255,9 @@ def _say_comparison(path: Path, comparison: Comparison, output: Output) -> int:
                 else {
                     "row": difference.number,
                     "what": difference.what,
-                    "paper": told(difference.paper),
-                    "replay": told(difference.replay),
-                    "before": told(difference.before),
+                    "paper": described(difference.paper),
+                    "replay": described(difference.replay),
+                    "before": described(difference.before),
                 },
                 "notes": comparison.notes,
             }
@@ -271,9 +271,11 @@ def _say_comparison(path: Path, comparison: Comparison, output: Output) -> int:
     difference = comparison.difference
     if difference is not None:
         say(f"row {difference.number} of the decision log differs: {difference.what}")
-        say(f"  paper   {told(difference.paper)}")
-        say(f"  replay  {told(difference.replay)}")
-        say(f"  before  {told(difference.before) if difference.before is not None else 'nothing: it is the first row'}")
+        say(f"  paper   {described(difference.paper)}")
+        say(f"  replay  {described(difference.replay)}")
+        say(
+            f"  before  {described(difference.before) if difference.before is not None else 'nothing: it is the first row'}"
+        )
     elif comparison.settings:
         say(f"no effect: all {counted(comparison.rows, 'row')} are equal, but for the settings")
     for note in comparison.notes:

@@ -75,10 +75,10 @@ def summary(opened: Recording) -> dict[str, Any]:
         gaps, lost = find_gaps(played).height, lost_connections(played)
     except RecordingError as exc:
         problem = str(exc)
-    heard = None
+    of_tail = None
     try:
         if played.tail is not None:
-            unsealed, heard = played.tail.unsealed, played.tail.heard  # it may have grown since
+            unsealed, of_tail = played.tail.unsealed, played.tail.summary  # it may have grown since
     except RecordingError as exc:
         problem = problem or str(exc)
     tables: dict[str, dict[str, int]] = {}
@@ -93,11 +93,11 @@ def summary(opened: Recording) -> dict[str, Any]:
     if unsealed is not None and unsealed.since_ns is not None and unsealed.until_ns is not None:
         firsts.append(unsealed.since_ns)
         lasts.append(unsealed.until_ns)
-    if heard is not None:
-        symbols = {**symbols, **heard.symbols}
-        counts.update(heard.counts)
+    if of_tail is not None:
+        symbols = {**symbols, **of_tail.symbols}
+        counts.update(of_tail.counts)
     keys = {PairKey(name.partition("/")[0], pair) for name, pair in symbols.items()}
-    if unsealed is not None and heard is None:  # what was asked for is all that is known of them
+    if unsealed is not None and of_tail is None:  # what was asked for is all that is known of them
         keys |= {PairKey(source.venue, pair) for source in manifest.sources for pair in source.pairs}
     first, last = min(firsts, default=None), max(lasts, default=None)
     result: dict[str, Any] = {
@@ -113,7 +113,8 @@ def summary(opened: Recording) -> dict[str, Any]:
         "last": format_ns(last) if last is not None else None,
         "seconds": (last - first) / NS_PER_S if first is not None and last is not None else 0.0,
         "frames": sum(segment.frame_count for segment in manifest.segments) + (unsealed.frame_count if unsealed else 0),
-        "messages": sum(segment.message_count for segment in manifest.segments) + (heard.message_count if heard else 0),
+        "messages": sum(segment.message_count for segment in manifest.segments)
+        + (of_tail.message_count if of_tail else 0),
         "segments": len(manifest.segments),
         "unsealed": None if unsealed is None else _unsealed(unsealed, is_played=played is opened),
         "gaps": gaps,

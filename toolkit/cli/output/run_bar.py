@@ -47,17 +47,17 @@ def run_bar(name: str, start_ns: int, end_ns: int) -> Iterator[Callable[[int, in
         expand=True,
     )
     task = bar.add_task(name, total=max(1, end_ns - start_ns), rate="")
-    began, told_ns, events, is_shown = perf_ns(), 0, 0, False
+    began, shown_ns, events, is_shown = perf_ns(), 0, 0, False
 
     def advance(count: int, now_ns: int) -> None:
-        nonlocal told_ns, events, is_shown
+        nonlocal shown_ns, events, is_shown
         events += count
         spent = perf_ns() - began
         if not is_shown and spent > _QUIET_NS:
             bar.start()
             is_shown = True
-        if is_shown and spent - told_ns > _RATE_STEP_NS:
-            told_ns = spent
+        if is_shown and spent - shown_ns > _RATE_STEP_NS:
+            shown_ns = spent
             rate = f"{events * NS_PER_S // spent:,} events/s"
             bar.update(task, completed=min(max(now_ns - start_ns, 0), end_ns - start_ns), rate=rate)
 

@@ -64,7 +64,7 @@ class Host(Protocol):
 
     @property
     def streams(self) -> StreamTable: ...
-    def heard(self, frame: Frame, symbol: str, stream_name: str, messages: list[Message]) -> Stream: ...
+    def received(self, frame: Frame, symbol: str, stream_name: str, messages: list[Message]) -> Stream: ...
     def mark_stale(
         self, frame: Frame, stream: Stream, cause: str, messages: list[Message], detail: str = ""
     ) -> None: ...
@@ -189,7 +189,7 @@ class Books:
         before = join.last_id
         verdict, told = join.take(diff)
         if verdict is Verdict.FOLLOWS:
-            self._host.heard(frame, symbol, FORM_FULL, messages)
+            self._host.received(frame, symbol, FORM_FULL, messages)
             messages.append(told)
             if join.spare is not None and join.recent is not None:
                 self._join(frame, symbol, join, join.spare, messages)
@@ -341,7 +341,7 @@ class Books:
         if following is None:
             return False
         # An instrument with nothing but a snapshot has no stream yet; this makes one.
-        stream = self._host.heard(frame, symbol, FORM_FULL, messages)
+        stream = self._host.received(frame, symbol, FORM_FULL, messages)
         pair = stream.trading_pair
         messages.append(base.message(self._venue, symbol, pair, frame))
         again = msgspec.structs.replace

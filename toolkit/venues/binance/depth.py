@@ -173,8 +173,8 @@ class DepthJoin(msgspec.Struct):
                         self.recent = None
                 return Verdict.FOLLOWS, told
             before = self.before
-            is_anew = before is not None and last <= before.last_id and not _is_old(diff, last, before.last_ts)
-            if not is_anew and _is_old(diff, self.last_id, self.last_ts):
+            is_resent = before is not None and last <= before.last_id and not _is_old(diff, last, before.last_ts)
+            if not is_resent and _is_old(diff, self.last_id, self.last_ts):
                 if self.is_bare:
                     self._note_before(diff)
                 return Verdict.REPEATS, diff

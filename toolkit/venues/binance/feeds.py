@@ -198,7 +198,7 @@ class Feeds:
             stream.last_recv = frame.ts_recv
             stream.last_mono = frame.ts_mono
         else:
-            feed.stream = self._host.heard(frame, feed.symbol, feed.stream_name, messages)
+            feed.stream = self._host.received(frame, feed.symbol, feed.stream_name, messages)
         return messages
 
     def _take_diff(self, frame: Frame, feed: Feed, data: wire.Depth) -> list[Message]:

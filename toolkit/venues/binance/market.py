@@ -298,7 +298,7 @@ class BinanceMarketProtocol(VenueProtocol):
         if self._is_live:
             self._poll_stream(symbol, POLLS[what])
             if is_of_now:
-                self.heard(frame, symbol, POLLS[what], messages)
+                self.received(frame, symbol, POLLS[what], messages)
         return messages
 
     def _went_unanswered(self, frame: Frame, tag: str, messages: list[Message]) -> None:

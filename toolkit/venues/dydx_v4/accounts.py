@@ -86,7 +86,7 @@ class AccountStreams:
         #: The newest block that the accounts' own connection has reported: its frames are of that one or later.
         self._own_height = 0
         #: Whether the accounts' own connection hears of blocks.
-        self.hears_blocks = False
+        self.follows_blocks = False
 
     # -- subscriptions -----------------------------------------------------------------------------------------
 
@@ -107,7 +107,7 @@ class AccountStreams:
 
     def connected(self, frame: Frame, names: Iterable[str], *, is_parent: bool) -> None:
         """The connection of these accounts was made."""
-        self.hears_blocks = False
+        self.follows_blocks = False
         self._own_height = 0
         for name in names:
             root = self.follow(name, is_parent=is_parent)
@@ -153,7 +153,7 @@ class AccountStreams:
         if what in root.unanswered:
             root.unanswered.remove(what)
             if not root.unanswered and self._protocol.streams.get("", root.missed) is not None:
-                self._protocol.heard(frame, "", root.missed, messages)
+                self._protocol.received(frame, "", root.missed, messages)
 
     def due(self, mono_ns: int) -> list[Request]:
         """Requests that the time makes necessary."""
@@ -168,7 +168,7 @@ class AccountStreams:
 
     # -- frames ------------------------------------------------------------------------------------------------
 
-    def tell(
+    def emit(
         self,
         frame: Frame,
         name: str,
@@ -195,11 +195,11 @@ class AccountStreams:
         stream = self._protocol.streams.get("", root.stream)
         # After a loss only a snapshot makes good what was missed; what comes before it is reported and heals nothing.
         if is_snapshot or stream is None or stream.is_live:
-            stream = self._protocol.heard(frame, "", root.stream, messages)
+            stream = self._protocol.received(frame, "", root.stream, messages)
         makes = AccountMessages(self._protocol.venue, frame, messages)
         for part in contents:
             height = part.blockHeight
-            if height is not None and not self.chain.hear(height, frame.ts_recv):
+            if height is not None and not self.chain.note_height(height, frame.ts_recv):
                 height = None
             self._own_height = max(self._own_height, height or 0)
             if is_snapshot:
@@ -212,9 +212,9 @@ class AccountStreams:
 
     def block(self, frame: Frame, height: int, messages: list[Message], *, is_own: bool) -> None:
         """A connection reported a block; `is_own` if it is that of the accounts."""
-        if not self.chain.hear(height, frame.ts_recv):
+        if not self.chain.note_height(height, frame.ts_recv):
             return
-        if self.hears_blocks and not is_own:
+        if self.follows_blocks and not is_own:
             height -= AHEAD_MAX
         # A chain that was followed back to a lower height goes on from there.
         self.height = min(self.height, self.chain.newest)
@@ -365,7 +365,7 @@ class AccountStreams:
         if not root.is_doubtful:
             self._polls.settled("subaccount", root.name)
             if stream is not None and not stream.is_live:
-                self._protocol.heard(frame, "", root.holdings, messages)
+                self._protocol.received(frame, "", root.holdings, messages)
             return
         if stream is None:
             stream = streams.add(Stream("", "", root.holdings, -1))
@@ -532,7 +532,7 @@ class AccountStreams:
         return {
             "height": self.height,
             "chain": msgspec.to_builtins(self.chain),
-            "hears_blocks": self.hears_blocks,
+            "hears_blocks": self.follows_blocks,
             "own_height": self._own_height,
             "asked": {tag: list(seqs) for tag, seqs in self._asked.items() if seqs},
             "roots": msgspec.to_builtins(list(self._roots.values())),
@@ -542,7 +542,7 @@ class AccountStreams:
         """Become what `export` described."""
         self.height = state["height"]
         self.chain = msgspec.convert(state["chain"], ChainHeight)
-        self.hears_blocks = state["hears_blocks"]
+        self.follows_blocks = state["hears_blocks"]
         self._own_height = state["own_height"]
         self._asked = {tag: list(seqs) for tag, seqs in state["asked"].items()}
         self._roots = {root.name: root for root in msgspec.convert(state["roots"], list[Root])}

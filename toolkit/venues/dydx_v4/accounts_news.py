@@ -289,21 +289,21 @@ class AccountNews:
     def _decide(self, order_id: str, height: int | None) -> None:
         """A word about an order came, as of that block: tell the fills up to it that waited for it."""
         until = max(height or 0, self.account.orders[order_id].height or 0) if order_id in self.account.orders else 0
-        self._tell_held(lambda held: held.row.orderId == order_id and held.row.createdAtHeight <= until)
+        self._emit_held(lambda held: held.row.orderId == order_id and held.row.createdAtHeight <= until)
 
     def decide_all(self, since_mono: int) -> None:
         """Tell the fills that wait for a word about their order, unless they came after `since_mono`."""
         mono = self._makes.mono
         # One of another process has another clock.
-        self._tell_held(lambda held: not since_mono < held.mono <= mono)
+        self._emit_held(lambda held: not since_mono < held.mono <= mono)
 
-    def _tell_held(self, is_decided: Callable[[Held], bool]) -> None:
+    def _emit_held(self, is_decided: Callable[[Held], bool]) -> None:
         account = self.account
-        told = [held.row for held in account.held if is_decided(held)]
-        if not told:
+        decided = [held.row for held in account.held if is_decided(held)]
+        if not decided:
             return
         account.held = [held for held in account.held if not is_decided(held)]
-        for row in told:
+        for row in decided:
             if row.id not in account.fills:
                 self._fill(row, "rest")
 

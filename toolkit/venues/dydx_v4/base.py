@@ -130,7 +130,7 @@ class DydxV4Base(VenueProtocol):
         """A poll was answered: if it was stale, the gap ends."""
         self._polled[symbol, name] = frame.ts_recv
         if self.streams.get(symbol, name) is not None:
-            self.heard(frame, symbol, name, messages)
+            self.received(frame, symbol, name, messages)
 
     # -- connections that are over -----------------------------------------------------------------------------
 

@@ -34,7 +34,7 @@ class ChainHeight(msgspec.Struct):
     ts: int = 0
     doubted: int = 0
 
-    def hear(self, height: int, ts: int) -> bool:
+    def note_height(self, height: int, ts: int) -> bool:
         """A frame reported that height, received at `ts` ns; returns whether it is believed."""
         if height <= 0:
             return False

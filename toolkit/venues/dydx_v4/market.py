@@ -89,10 +89,10 @@ class DydxV4MarketProtocol(DydxV4Replies):
         self._crossing = CrossingWatch()
         #: For each channel, what reads its envelopes, and what reports the contents.
         self.readers: dict[str, tuple[Callable[[wire.Envelope], Any], Callable[..., None]]] = {
-            wire.CHANNEL_BOOK: (read_book, self._tell_book),
-            wire.CHANNEL_TRADES: (self._read_trades, self._tell_trades),
-            wire.CHANNEL_MARKETS: (self._read_markets, self._tell_markets),
-            wire.CHANNEL_BLOCKS: (wire.read_block, self._tell_block),
+            wire.CHANNEL_BOOK: (read_book, self._emit_book),
+            wire.CHANNEL_TRADES: (self._read_trades, self._emit_trades),
+            wire.CHANNEL_MARKETS: (self._read_markets, self._emit_markets),
+            wire.CHANNEL_BLOCKS: (wire.read_block, self._emit_block),
         }
 
     # -- metadata ----------------------------------------------------------------------------------------------
@@ -205,7 +205,7 @@ class DydxV4MarketProtocol(DydxV4Replies):
         try:
             if found is None:
                 raise ParseError(f"unknown channel {envelope.channel!r}")
-            read, tell = found
+            read, emit = found
             contents = read(envelope)
         except ParseError:
             # It came, so it was not lost. But a change of a book that cannot be read is as good as lost: its number
@@ -219,7 +219,7 @@ class DydxV4MarketProtocol(DydxV4Replies):
             self._make_good(envelope)
         # Of trades a repeated one is reported as that. Anything else would undo what came after it.
         if arrival is Arrival.NEXT or envelope.channel == wire.CHANNEL_TRADES or not self.role_of(frame.conn_id):
-            tell(frame, envelope, contents, messages)
+            emit(frame, envelope, contents, messages)
             if envelope.type == "subscribed" and arrival is Arrival.NEXT and self._was_outrun(frame, envelope):
                 self._on_disorder(frame, envelope, messages)
         elif arrival is Arrival.LATE:
@@ -366,11 +366,11 @@ class DydxV4MarketProtocol(DydxV4Replies):
 
     # -- what the channels say ---------------------------------------------------------------------------------
 
-    def _tell_book(self, frame: Frame, envelope: wire.Envelope, columns: BookColumns, messages: list[Message]) -> None:
+    def _emit_book(self, frame: Frame, envelope: wire.Envelope, columns: BookColumns, messages: list[Message]) -> None:
         ticker = envelope.id
         stream = self.streams.get(ticker, FORM_FULL)
         if columns.is_snapshot or (stream is not None and stream.is_live):
-            self.heard(frame, ticker, FORM_FULL, messages)
+            self.received(frame, ticker, FORM_FULL, messages)
         else:
             self._note_change(frame, envelope)
             if stream is None:
@@ -404,7 +404,7 @@ class DydxV4MarketProtocol(DydxV4Replies):
         found: list[Finding] = []
         return read_trades(envelope, found), found
 
-    def _tell_trades(
+    def _emit_trades(
         self,
         frame: Frame,
         envelope: wire.Envelope,
@@ -417,7 +417,7 @@ class DydxV4MarketProtocol(DydxV4Replies):
         stream = self.streams.get(ticker, "trades")
         is_doubtful = stream is not None and not stream.is_live and self._awaits_snapshot(frame, envelope, stream)
         if not is_doubtful:
-            self.heard(frame, ticker, "trades", messages)
+            self.received(frame, ticker, "trades", messages)
         is_history = envelope.type == "subscribed"
         blocks = blocks_of(trades)
         page = self._trades.snapshot(ticker, blocks) if is_history else None
@@ -429,7 +429,7 @@ class DydxV4MarketProtocol(DydxV4Replies):
         if page is not None:
             self._queue.append(rest.trades_call(ticker, page))
         elif is_history and self.streams.get(ticker, MISSED_TRADES) is not None:
-            self.heard(frame, ticker, MISSED_TRADES, messages)
+            self.received(frame, ticker, MISSED_TRADES, messages)
         if found:
             self.say(frame, found, messages, self.streams.get(ticker, "trades"))
 
@@ -442,7 +442,7 @@ class DydxV4MarketProtocol(DydxV4Replies):
         is_listing = any(content.markets for content in contents)
         return self.markets.changes(contents, found), found, is_listing
 
-    def _tell_markets(
+    def _emit_markets(
         self,
         frame: Frame,
         envelope: wire.Envelope,
@@ -454,7 +454,7 @@ class DydxV4MarketProtocol(DydxV4Replies):
         self._carriers.setdefault(("", MARKETS_STREAM), key)
         is_doubtful = self._awaits_snapshot(frame, envelope, self.streams.get("", MARKETS_STREAM))
         if not is_doubtful:
-            self.heard(frame, "", MARKETS_STREAM, messages)
+            self.received(frame, "", MARKETS_STREAM, messages)
         if envelope.type != "subscribed":
             self._note_change(frame, envelope)
         if is_listing:
@@ -469,8 +469,8 @@ class DydxV4MarketProtocol(DydxV4Replies):
                 stream.conn_id = frame.conn_id
             self._carriers[change.ticker, "funding"] = key
             if not (is_doubtful or self._awaits_snapshot(frame, envelope, stream)):
-                self.heard(frame, change.ticker, "funding", messages)
-        self._tell_changes(frame, changes, messages)
+                self.received(frame, change.ticker, "funding", messages)
+        self._emit_changes(frame, changes, messages)
         self.say(frame, found, messages, self.streams.get("", MARKETS_STREAM))
 
     def _taken(self, changes: list[MarketChange]) -> list[MarketChange]:
@@ -479,27 +479,27 @@ class DydxV4MarketProtocol(DydxV4Replies):
         return [change for change in changes if self._is_wanted(change.ticker)]
 
     @property
-    def hears_blocks(self) -> bool:
+    def follows_blocks(self) -> bool:
         """Whether a connection of the market subscribes blocks."""
         return self.has_market and any(channel.wire == wire.CHANNEL_BLOCKS for channel in self.channels)
 
     def _is_second_block(self, frame: Frame) -> bool:
         """Whether the accounts' connection reports a block that the market's connection, whose stream it is, reports too."""
-        return self.hears_blocks and self.accounts.has_role(self.role_of(frame.conn_id))
+        return self.follows_blocks and self.accounts.has_role(self.role_of(frame.conn_id))
 
-    def _tell_block(
+    def _emit_block(
         self, frame: Frame, envelope: wire.Envelope, block: tuple[int, int], messages: list[Message]
     ) -> None:
         if not self._is_second_block(frame):
-            self._tell_own_block(frame, envelope, block, messages)
+            self._emit_own_block(frame, envelope, block, messages)
         self.accounts.block(frame, block[0], messages)
 
-    def _tell_own_block(
+    def _emit_own_block(
         self, frame: Frame, envelope: wire.Envelope, block: tuple[int, int], messages: list[Message]
     ) -> None:
         self._carriers.setdefault(("", BLOCKS_STREAM), self._numbers.key(frame, envelope.connection_id))
-        stream = self.heard(frame, "", BLOCKS_STREAM, messages)
-        is_believed = self.chain.hear(block[0], frame.ts_recv)
+        stream = self.received(frame, "", BLOCKS_STREAM, messages)
+        is_believed = self.chain.note_height(block[0], frame.ts_recv)
         if self.block is not None and (block < self.block or not is_believed):
             far = "went back" if block < self.block else "leapt"
             text = f"block {far} from {self.block[0]} to {block[0]}"

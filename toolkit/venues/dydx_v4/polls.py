@@ -46,9 +46,9 @@ class FundingPolls:
     """The settled rates of every market."""
 
     def __init__(self) -> None:
-        self._told: dict[str, dict[str, int]] = {}
+        self._reported: dict[str, dict[str, int]] = {}
         #: All rates up to this time were reported, ns.
-        self._told_to: dict[str, int] = {}
+        self._reported_to: dict[str, int] = {}
         self._begun = 0
         self._wall_less_mono_ns = 0
         self._hour = 0
@@ -77,9 +77,9 @@ class FundingPolls:
 
     def call(self, ticker: str, wall_ns: int) -> RestCall:
         """The request for a market's rates since the last one known; since a day before the recording if none is."""
-        told_to = self._told_to.get(ticker)
-        missed = max(0, wall_ns - (told_to or self._begun)) // (FUNDING_INTERVAL_S * NS_PER_S)
-        count = missed + (FIRST_COUNT if told_to is None else LATER_COUNT - 1)
+        reported_to = self._reported_to.get(ticker)
+        missed = max(0, wall_ns - (reported_to or self._begun)) // (FUNDING_INTERVAL_S * NS_PER_S)
+        count = missed + (FIRST_COUNT if reported_to is None else LATER_COUNT - 1)
         return funding_call(ticker, max(LATER_COUNT, min(count, COUNT_MAX)))
 
     def again(self, ticker: str, mono_ns: int) -> RestCall:
@@ -91,22 +91,22 @@ class FundingPolls:
         fresh: dict[tuple[int, str], SettledRate] = {}
         for row in rows:
             time = time_ns(row.effectiveAt)
-            if str(time) not in self._told.get(row.ticker, {}):
+            if str(time) not in self._reported.get(row.ticker, {}):
                 fresh[time, row.ticker] = row
         return [fresh[key] for key in sorted(fresh)]
 
-    def told(self, rows: Sequence[SettledRate], fresh: Sequence[SettledRate]) -> list[RestCall]:
+    def note_reported(self, rows: Sequence[SettledRate], fresh: Sequence[SettledRate]) -> list[RestCall]:
         """Of those rates the fresh ones have been reported; what to ask for where there are more before them."""
         for row in fresh:
             time = time_ns(row.effectiveAt)
-            remember(self._told.setdefault(row.ticker, {}), str(time), time, REMEMBERED)
+            remember(self._reported.setdefault(row.ticker, {}), str(time), time, REMEMBERED)
         calls: list[RestCall] = []
         for ticker in dict.fromkeys(row.ticker for row in rows):
             oldest = min((row for row in rows if row.ticker == ticker), key=lambda row: row.effectiveAt)
-            told_to = self._told_to.get(ticker)
-            is_short = told_to is not None and time_ns(oldest.effectiveAt) - told_to > STEP_NS_MAX
+            reported_to = self._reported_to.get(ticker)
+            is_short = reported_to is not None and time_ns(oldest.effectiveAt) - reported_to > STEP_NS_MAX
             if not is_short:
-                self._told_to[ticker] = max(self._told[ticker].values())
+                self._reported_to[ticker] = max(self._reported[ticker].values())
             elif any(row.ticker == ticker for row in fresh):  # else they are asked for already
                 calls.append(funding_call(ticker, COUNT_MAX, oldest.effectiveAt))
         return calls
@@ -114,15 +114,15 @@ class FundingPolls:
     def export(self) -> Any:
         """What was reported, for a checkpoint."""
         return {
-            "told": {ticker: list(times) for ticker, times in self._told.items()},
-            "told_to": dict(self._told_to),
+            "told": {ticker: list(times) for ticker, times in self._reported.items()},
+            "told_to": dict(self._reported_to),
             "begun": self._begun,
         }
 
     def restore(self, state: Any) -> None:
         """Become what `export` described."""
-        self._told = {ticker: {time: int(time) for time in times} for ticker, times in state["told"].items()}
-        self._told_to = dict(state["told_to"])
+        self._reported = {ticker: {time: int(time) for time in times} for ticker, times in state["told"].items()}
+        self._reported_to = dict(state["told_to"])
         self._begun = state["begun"]
 
     @staticmethod

@@ -75,7 +75,7 @@ class DydxV4Accounts(DydxV4AccountsPart):
             raise ConfigError(f"dydx_v4: {len(self._names)} accounts, a connection carries {ACCOUNTS_MAX}; name fewer")
         self.streams = AccountStreams(protocol)
         for channel in accounts_wire.CHANNELS:
-            protocol.readers[channel] = (self._read, self._tell)
+            protocol.readers[channel] = (self._read, self._emit)
 
     # -- connections -------------------------------------------------------------------------------------------
 
@@ -96,7 +96,7 @@ class DydxV4Accounts(DydxV4AccountsPart):
             *(Subscription(channel, name) for name in self._names),
         ]
         streams = self._protocol.streams
-        if not self._protocol.hears_blocks:
+        if not self._protocol.follows_blocks:
             limit_ns = round(SILENCE_S_MAX[BLOCKS_STREAM] * NS_PER_S)
             streams.resubscribed(streams.add(Stream("", "", BLOCKS_STREAM, limit_ns=limit_ns)), frame)
         self._protocol.subscriptions.opened(frame.conn_id, wanted, frame.ts_mono)
@@ -113,7 +113,7 @@ class DydxV4Accounts(DydxV4AccountsPart):
         elif self.has_role(self._protocol.role_of(frame.conn_id)):
             request = wire.decode_request(frame.payload)
             if (request.type, request.channel) == ("subscribe", wire.CHANNEL_BLOCKS):
-                self.streams.hears_blocks = True
+                self.streams.follows_blocks = True
 
     def session_ended(self, frame: Frame, messages: list[Message]) -> None:
         self.streams.session_ended()
@@ -132,7 +132,7 @@ class DydxV4Accounts(DydxV4AccountsPart):
         is_batch = envelope.type == "channel_batch_data"
         return accounts_read.read_contents(envelope.contents, found, is_batch=is_batch), found
 
-    def _tell(
+    def _emit(
         self,
         frame: Frame,
         envelope: wire.Envelope,
@@ -146,7 +146,7 @@ class DydxV4Accounts(DydxV4AccountsPart):
         root = self.streams.follow(envelope.id, is_parent=is_parent)
         self._protocol.carry(frame, envelope, root.stream)
         parts, found = contents
-        self.streams.tell(
+        self.streams.emit(
             frame,
             envelope.id,
             parts,

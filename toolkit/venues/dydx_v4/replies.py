@@ -104,7 +104,7 @@ class DydxV4Replies(DydxV4Base):
                 self.event(frame, EventKind.NOTICE, stream=stream, sub_seq=len(messages), cause=cause, detail=text)
             )
 
-    def _tell_changes(self, frame: Frame, changes: list[MarketChange], messages: list[Message]) -> None:
+    def _emit_changes(self, frame: Frame, changes: list[MarketChange], messages: list[Message]) -> None:
         for change in changes:
             if change.has_terms:
                 messages.append(instrument(self.venue, change.ticker, change.after, frame, len(messages)))
@@ -175,7 +175,7 @@ class DydxV4Replies(DydxV4Base):
                 self._has_chosen = True
                 self._choose_markets(frame, messages)
             self._look_for_vanished(frame, changes, messages)
-        self._tell_changes(
+        self._emit_changes(
             frame, [change for change in changes if change.ticker == ticker or self._is_wanted(change.ticker)], messages
         )
         self.say(frame, found, messages)
@@ -211,7 +211,7 @@ class DydxV4Replies(DydxV4Base):
             new_count = sum(isinstance(message, Trade) and not message.is_duplicate for message in messages)
             following = self._trades.page(ticker, page, blocks, new_count)
             if following is None and self.streams.get(ticker, MISSED_TRADES) is not None:
-                self.heard(frame, ticker, MISSED_TRADES, messages)
+                self.received(frame, ticker, MISSED_TRADES, messages)
             if following is not None:
                 self._queue.append(rest.trades_call(ticker, following))
             elif page.is_cut:
@@ -234,7 +234,7 @@ class DydxV4Replies(DydxV4Base):
         fresh = self._polls.fresh(rows)
         for row in fresh:
             messages.append(settled_funding(self.venue, row, frame, len(messages)))
-        self._queue += self._polls.told(rows, fresh)
+        self._queue += self._polls.note_reported(rows, fresh)
         self.say(frame, found, messages)
         return messages
 

@@ -94,7 +94,7 @@ class TradeMemory:
 
     def __init__(self) -> None:
         self._seen: dict[str, dict[str, int]] = {}
-        self._told_to: dict[str, int] = {}
+        self._reported_to: dict[str, int] = {}
         #: The newest block of what was missed, where pages of it are still to come.
         self._paging: dict[str, int] = {}
 
@@ -162,12 +162,12 @@ class TradeMemory:
         """
         if not blocks:
             # There was none yet: whatever comes is missed from the first on.
-            self._told_to.setdefault(ticker, 0)
+            self._reported_to.setdefault(ticker, 0)
             return None
         top, oldest = max(blocks), min(blocks)
-        goal = self._told_to.setdefault(ticker, top)
+        goal = self._reported_to.setdefault(ticker, top)
         if oldest <= goal:
-            self._told_to[ticker] = max(goal, top)
+            self._reported_to[ticker] = max(goal, top)
             self._paging.pop(ticker, None)
             return None
         self._paging[ticker] = top
@@ -176,27 +176,27 @@ class TradeMemory:
     def live(self, ticker: str, blocks: Sequence[int]) -> None:
         """The stream reported all trades in those blocks."""
         if blocks and ticker not in self._paging:
-            self._told_to[ticker] = max(self._told_to.get(ticker, 0), *blocks)
+            self._reported_to[ticker] = max(self._reported_to.get(ticker, 0), *blocks)
 
     def page(self, ticker: str, page: Page, blocks: Sequence[int], new_count: int) -> Page | None:
         """A page came: the next one, None if nothing is missing any more."""
         following = page.following(blocks, new_count)
         if following is None:
-            self._told_to[ticker] = max(self._told_to.get(ticker, 0), page.top)
+            self._reported_to[ticker] = max(self._reported_to.get(ticker, 0), page.top)
             if self._paging.get(ticker, 0) <= page.top:
                 self._paging.pop(ticker, None)
         return following
 
     def doubt(self, ticker: str) -> None:
         """Frames may have been lost a while ago."""
-        if ticker in self._told_to:
-            self._told_to[ticker] = max(0, self._told_to[ticker] - BLOCKS_IN_DOUBT)
+        if ticker in self._reported_to:
+            self._reported_to[ticker] = max(0, self._reported_to[ticker] - BLOCKS_IN_DOUBT)
 
     def export(self) -> Any:
         """Everything, for a checkpoint."""
         return {
             "seen": {ticker: list(seen) for ticker, seen in self._seen.items()},
-            "told_to": dict(self._told_to),
+            "told_to": dict(self._reported_to),
             "paging": dict(self._paging),
         }
 
@@ -205,7 +205,7 @@ class TradeMemory:
         self._seen = {
             ticker: {trade_id: block_of(trade_id) or 0 for trade_id in seen} for ticker, seen in state["seen"].items()
         }
-        self._told_to = dict(state["told_to"])
+        self._reported_to = dict(state["told_to"])
         self._paging = dict(state["paging"])
 
 

@@ -195,7 +195,7 @@ class UserStreams:
         odd: list[str] = []
         message = wire.decode_user_frame(frame.payload, odd)
         messages = self._messages_of(frame, address, message, odd)
-        self._protocol.tell_odd(frame, odd, messages)
+        self._protocol.report_odd(frame, odd, messages)
         return messages
 
     def _messages_of(self, frame: Frame, address: str, message: wire.UserFrame | None, odd: list[str]) -> list[Message]:
@@ -237,12 +237,12 @@ class UserStreams:
             text = f"{address} is not followed: {text} Follow fewer accounts from this machine"
         return [self._protocol.event(frame, EventKind.VENUE_ERROR, cause="account", detail=text)]
 
-    def _heard(self, frame: Frame, account: Account, built: Sequence[Message]) -> list[Message]:
+    def _received(self, frame: Frame, account: Account, built: Sequence[Message]) -> list[Message]:
         """Note that the account's streams speak; a gap that this ends comes before what was said."""
         name = self._stream_name(account.address)
         self._protocol.streams.add(Stream("", "", name, frame.conn_id))
         messages: list[Message] = []
-        self._protocol.heard(frame, "", name, messages)
+        self._protocol.received(frame, "", name, messages)
         first = len(messages)
         if first:
             built = [msgspec.structs.replace(message, sub_seq=message.sub_seq + first) for message in built]
@@ -260,7 +260,7 @@ class UserStreams:
     ) -> list[Message]:
         account = self.follow(address)
         news = self._news(frame, account, odd)
-        return self._heard(frame, account, news.orders(rows))
+        return self._received(frame, account, news.orders(rows))
 
     def _on_open_orders(self, frame: Frame, address: str, data: wire.OpenOrdersData, odd: list[str]) -> list[Message]:
         account = self.follow(address)
@@ -269,7 +269,7 @@ class UserStreams:
         account.took(kind)
         if frame.conn_id >= 0 and account.connect_count and not data.is_part:
             self._protocol.ask(self._unlisted_orders(account, data))
-        return self._heard(frame, account, built)
+        return self._received(frame, account, built)
 
     def _unlisted_orders(self, account: Account, data: wire.OpenOrdersData) -> list[RestCall]:
         """
@@ -318,7 +318,7 @@ class UserStreams:
         if is_torn:
             # More was missed than a snapshot holds.
             self._protocol.ask([_fills_by_time(address, last_ms)])
-        return self._heard(frame, account, built)
+        return self._received(frame, account, built)
 
     def _on_fundings(
         self, frame: Frame, address: str, rows: Sequence[wire.WireFunding], is_snapshot: bool, odd: list[str]
@@ -327,7 +327,7 @@ class UserStreams:
         built = self._news(frame, account, odd).fundings(oldest_first(rows), FUNDINGS if is_snapshot else "")
         if is_snapshot:
             account.took(FUNDINGS)
-        return self._heard(frame, account, built)
+        return self._received(frame, account, built)
 
     def _on_ledger(
         self, frame: Frame, address: str, rows: Sequence[wire.WireLedgerRow], is_snapshot: bool, odd: list[str]
@@ -336,7 +336,7 @@ class UserStreams:
         built = self._news(frame, account, odd).ledger(oldest_first(rows), LEDGER if is_snapshot else "")
         if is_snapshot:
             account.took(LEDGER)
-        return self._heard(frame, account, built)
+        return self._received(frame, account, built)
 
     def _on_events(self, frame: Frame, address: str, data: wire.UserEventsData, odd: list[str]) -> list[Message]:
         account = self.follow(address)
@@ -350,7 +350,7 @@ class UserStreams:
             news.system_cancels(data.nonUserCancel) if data.nonUserCancel else (),
         ):
             built += [msgspec.structs.replace(each, sub_seq=len(built) + number) for number, each in enumerate(some)]
-        return self._heard(frame, account, built)
+        return self._received(frame, account, built)
 
     # -- states ------------------------------------------------------------------------------------------------
 
@@ -359,7 +359,7 @@ class UserStreams:
     ) -> list[Message]:
         account = self.follow(address)
         self._note_time(frame, account, states)
-        messages = self._heard(frame, account, self._news(frame, account, []).margins(states))
+        messages = self._received(frame, account, self._news(frame, account, []).margins(states))
         for dex, state in states:
             # Where there is no margin there is no order: most accounts use one or two of the dexes.
             if dex not in account.dexes and state.marginSummary is not None and state.marginSummary.accountValue:
@@ -373,14 +373,14 @@ class UserStreams:
         time_ms = max((state.time for _, state in states if state.time is not None), default=None)
         if time_ms is None:
             return
-        self._protocol.clock.heard(time_ms, frame)
+        self._protocol.clock.received(time_ms, frame)
         if account.watch_mono is not None:
             account.watch_ms = time_ms - (frame.ts_mono - account.watch_mono) // NS_PER_MS
             account.watch_mono = None
 
     def _on_spot(self, frame: Frame, address: str, state: wire.SpotState) -> list[Message]:
         account = self.follow(address)
-        return self._heard(frame, account, self._news(frame, account, []).spot(state))
+        return self._received(frame, account, self._news(frame, account, []).spot(state))
 
     # -- REST replies ------------------------------------------------------------------------------------------
 
@@ -425,7 +425,7 @@ class UserStreams:
             case _:
                 built = news.spot(_spot(payload, odd))
         self._settle(account, tag)
-        self._protocol.tell_odd(frame, odd, built)
+        self._protocol.report_odd(frame, odd, built)
         return built
 
     def _on_order_status(self, frame: Frame, news: AccountNews, oid: int) -> list[Message]:

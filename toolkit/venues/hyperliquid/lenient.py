@@ -35,25 +35,25 @@ class Oddities:
     """
 
     def __init__(self) -> None:
-        self._told: dict[str, None] = {}
+        self._reported: dict[str, None] = {}
 
     def news(self, found: Sequence[str]) -> list[str]:
         """Those of a kind that was not reported before; from now on they were."""
         new = []
         for text in found:
             kind = _NUMBER.sub("0", text)[:200]
-            if kind not in self._told and len(self._told) < ODDITIES_MAX:
-                self._told[kind] = None
+            if kind not in self._reported and len(self._reported) < ODDITIES_MAX:
+                self._reported[kind] = None
                 new.append(text)
         return new
 
     def export(self) -> list[str]:
         """What was reported, for a checkpoint."""
-        return list(self._told)
+        return list(self._reported)
 
-    def restore(self, told: Sequence[str]) -> None:
+    def restore(self, reported: Sequence[str]) -> None:
         """Become what `export` described."""
-        self._told = dict.fromkeys(told)
+        self._reported = dict.fromkeys(reported)
 
 
 def loose(raw: Any, kind: type[T], what: str, odd: list[str]) -> T | None:

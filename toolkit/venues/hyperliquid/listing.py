@@ -136,7 +136,7 @@ class Listing:
         if tag == "perpDexs":
             self._ask_dexes(frame, messages)
         messages += self._look(frame, len(messages))
-        protocol.tell_odd(frame, odd, messages)
+        protocol.report_odd(frame, odd, messages)
         return messages
 
     def on_failure(self, frame: Frame, tag: str, messages: list[Message]) -> None:

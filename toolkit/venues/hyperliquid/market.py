@@ -142,7 +142,7 @@ class HyperliquidMarketProtocol(VenueProtocol):
     def is_ready(self) -> bool:
         return self.listing.is_ready and self.accounts.is_ready and self.failure is None
 
-    def tell_odd(self, frame: Frame, odd: Sequence[str], messages: list[Message]) -> None:
+    def report_odd(self, frame: Frame, odd: Sequence[str], messages: list[Message]) -> None:
         """Tell what of a frame could not be read, each kind of it once, after what could."""
         if not odd:
             return
@@ -323,7 +323,7 @@ class HyperliquidMarketProtocol(VenueProtocol):
             case _:
                 return []
         if odd:
-            self.tell_odd(frame, odd, messages)
+            self.report_odd(frame, odd, messages)
         return messages
 
     def _on_response(self, frame: Frame, response: Mapping[str, Any]) -> list[Message]:
@@ -340,7 +340,7 @@ class HyperliquidMarketProtocol(VenueProtocol):
         form, fused, cap = self._form_of(frame, data)
         bids, asks = level_columns(data.levels[0], is_bid=True), level_columns(data.levels[1], is_bid=False)
         messages: list[Message] = []
-        stream = self.heard(frame, data.coin, form, messages)
+        stream = self.received(frame, data.coin, form, messages)
         self._check_time(frame, stream, data.time, messages)
         messages.append(
             BookSnapshot(
@@ -385,7 +385,7 @@ class HyperliquidMarketProtocol(VenueProtocol):
         if not values:
             values = self._sides(data.bbo, odd)
         messages: list[Message] = []
-        stream = self.heard(frame, data.coin, "bbo", messages)
+        stream = self.received(frame, data.coin, "bbo", messages)
         self._check_time(frame, stream, data.time, messages)
         messages.append(
             BestQuote(
@@ -438,7 +438,7 @@ class HyperliquidMarketProtocol(VenueProtocol):
         messages: list[Message] = []
         firsts: dict[str, bool] = {}
         for coin in {trade.coin: None for trade in trades}:
-            stream = self.heard(frame, coin, "trades", messages)
+            stream = self.received(frame, coin, "trades", messages)
             self._implied_answer(stream)
             firsts[coin] = stream.frame_count == 1
         history, duplicate = self._tape.read(frame, trades, firsts)
@@ -466,7 +466,7 @@ class HyperliquidMarketProtocol(VenueProtocol):
         if ctx == wire.AssetCtx():
             raise ParseError(f"context of {coin} of another shape than documented: it says nothing")
         messages: list[Message] = []
-        stream = self.heard(frame, coin, "funding", messages)
+        stream = self.received(frame, coin, "funding", messages)
         self._implied_answer(stream)
         messages.append(funding_info(self.venue, stream.symbol, stream.trading_pair, frame, len(messages), ctx))
         return messages
@@ -486,7 +486,7 @@ class HyperliquidMarketProtocol(VenueProtocol):
     def _implied_answer(self, stream: Stream) -> None:
         """Data answers a subscription whose acknowledgement was lost."""
         if stream.frame_count == 1:
-            self._queue += self._subscriptions.heard(stream.conn_id, stream.symbol, stream.stream)
+            self._queue += self._subscriptions.received(stream.conn_id, stream.symbol, stream.stream)
 
     def _check_time(self, frame: Frame, stream: Stream, time_ms: int, messages: list[Message]) -> None:
         key = (stream.symbol, stream.stream)
@@ -522,7 +522,7 @@ class HyperliquidMarketProtocol(VenueProtocol):
                     premium=row.premium,
                 )
             )
-        self.tell_odd(frame, odd, messages)
+        self.report_odd(frame, odd, messages)
         return messages
 
     # -- checkpoints -------------------------------------------------------------------------------------------

@@ -43,7 +43,7 @@ def rest_book(protocol: HyperliquidMarketProtocol, frame: Frame, symbol: str) ->
             *asks,
         )
     ]
-    protocol.tell_odd(frame, odd, messages)
+    protocol.report_odd(frame, odd, messages)
     return messages
 
 
@@ -61,7 +61,7 @@ def contexts(protocol: HyperliquidMarketProtocol, frame: Frame, symbol: str) -> 
     if ctx is None or ctx == wire.AssetCtx():
         raise ParseError(f"contexts of another shape than documented: that of {symbol} says nothing")
     messages: list[Message] = [funding_info(protocol.venue, symbol, protocol.coins.pair(symbol), frame, 0, ctx)]
-    protocol.tell_odd(frame, odd, messages)
+    protocol.report_odd(frame, odd, messages)
     return messages
 
 

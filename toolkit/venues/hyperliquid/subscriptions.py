@@ -231,7 +231,7 @@ class Subscriptions:
         """The venue answered a subscribe, for good or ill: what to send next."""
         return self._answered(conn_id, _canonical(words))
 
-    def heard(self, conn_id: int, coin: str, channel: str) -> list[SendText]:
+    def received(self, conn_id: int, coin: str, channel: str) -> list[SendText]:
         """Data came for a subscription, which answers it."""
         try:
             words = parse_channel(channel).wire

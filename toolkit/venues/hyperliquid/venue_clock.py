@@ -57,7 +57,7 @@ class VenueClock:
         """Whether the venue has reported its time."""
         return bool(self._stamps)
 
-    def heard(self, time_ms: int, frame: Frame) -> None:
+    def received(self, time_ms: int, frame: Frame) -> None:
         """Something was received that the venue stamped as it was sent."""
         self.stamped((frame.conn_id, frame.ts_mono, time_ms * NS_PER_MS))
 

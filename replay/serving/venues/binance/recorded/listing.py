@@ -48,7 +48,7 @@ class Listing:
         self._looks: dict[str, int] = {}
         self._names: dict[bytes, frozenset[str]] = {}
 
-    def hear(self, symbol: str, payload: bytes) -> None:
+    def note_payload(self, symbol: str, payload: bytes) -> None:
         """A book spoke: the digits in it tell its steps."""
         looks = self._looks.get(symbol, 0)
         if looks >= _LOOKS_MAX:

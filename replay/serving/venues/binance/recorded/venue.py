@@ -238,7 +238,7 @@ class ServedBinance(ServedVenue):
             self._know(name)
             symbol, kind = named(name)
             if kind.startswith("depth"):
-                self._listing.hear(symbol, payload)
+                self._listing.note_payload(symbol, payload)
                 self._on_conn.setdefault(frame.conn_id, {}).setdefault(symbol)
             if b'"E":' in payload and not self._has_microseconds:
                 digits = payload.partition(b'"E":')[2][:16]

@@ -155,7 +155,7 @@ class DydxAccounts:
         """What to tell now: orders at once, and everything else once a block has made it final."""
         at_once, self._at_once = self._at_once, []
         for sub, row in at_once:
-            yield from self._tell(sub, {"orders": [row]})
+            yield from self._updates(sub, {"orders": [row]})
         if block is None:
             return
         for sub in self._all():
@@ -166,14 +166,14 @@ class DydxAccounts:
                 sub.transfers.append(
                     {"id": derived_id("transfer", sub.id, len(sub.transfers))} | transfer | asset | stamp
                 )
-                yield from self._tell(sub, {"assetPositions": [self._asset(sub)], "transfers": transfer | stamp})
+                yield from self._updates(sub, {"assetPositions": [self._asset(sub)], "transfers": transfer | stamp})
             contents = self._final(sub, block)
             if contents:
-                yield from self._tell(sub, contents)
+                yield from self._updates(sub, contents)
             for row in sub.renewed(self._listed, self._chain):
-                yield from self._tell(sub, {"orders": [row]})
+                yield from self._updates(sub, {"orders": [row]})
 
-    def _tell(self, sub: Subaccount, contents: dict[str, Any]) -> Iterator[Update]:
+    def _updates(self, sub: Subaccount, contents: dict[str, Any]) -> Iterator[Update]:
         contents = contents | {"blockHeight": str(self._chain.height)}
         yield SUBACCOUNTS, sub.id, contents, None
         yield PARENT_SUBACCOUNTS, f"{sub.address}/{sub.number % PARENTS}", contents, sub.number

@@ -34,7 +34,7 @@ class Listing:
         self._replies: dict[str, Any] = {}
         self._first: dict[str, Any] = {}
         self._decimals: dict[str, int] = {}
-        self._heard: dict[str, None] = dict.fromkeys(symbols)
+        self._seen: dict[str, None] = dict.fromkeys(symbols)
         self._coins: dict[str, None] | None = None
 
     # What the tape says ------------------------------------------------------------------------------------------------
@@ -55,10 +55,10 @@ class Listing:
             self._replies[tag] = reply
         self._coins = None
 
-    def hear(self, coin: str, payload: bytes) -> None:
+    def note_payload(self, coin: str, payload: bytes) -> None:
         """A coin spoke; sizes in it tell its decimals."""
-        if coin not in self._heard:
-            self._heard[coin] = None
+        if coin not in self._seen:
+            self._seen[coin] = None
             self._coins = None
         most = max((len(digits.rstrip(b"0")) for digits in _SIZE.findall(payload)), default=0)
         if most > self._decimals.get(coin, -1):
@@ -80,7 +80,7 @@ class Listing:
         """The perp dexes, "" first."""
         listed = self.reply("perpDexs")
         names = [each["name"] for each in listed if isinstance(each, dict) and "name" in each] if listed else []
-        seen = [coin.partition(":")[0] for coin in self._heard if ":" in coin]
+        seen = [coin.partition(":")[0] for coin in self._seen if ":" in coin]
         tags = [tag.partition(":")[2] for tag in (*self._first, *self._replies) if tag.startswith("meta:")]
         return list(dict.fromkeys(["", *names, *tags, *seen]))
 
@@ -94,7 +94,7 @@ class Listing:
                 for each in meta["universe"]
                 if isinstance(each, dict) and isinstance(name := each.get("name"), str)
             )
-            self._coins = {**dict.fromkeys(self._heard), **dict.fromkeys(names)}
+            self._coins = {**dict.fromkeys(self._seen), **dict.fromkeys(names)}
         return self._coins
 
     @property
@@ -113,7 +113,7 @@ class Listing:
             return recorded
         if dex not in self.dexes:
             raise VenueFault
-        names = [coin for coin in self._heard if _is_perp(coin) and coin.rpartition(":")[0] == dex]
+        names = [coin for coin in self._seen if _is_perp(coin) and coin.rpartition(":")[0] == dex]
         universe = [{"szDecimals": self._decimals.get(name, 0), "name": name} for name in names]
         return {"universe": universe, "marginTables": [], "collateralToken": 0}
 
@@ -130,7 +130,7 @@ class Listing:
         tokens: dict[str, int] = {"USDC": 0}
         decimals = {"USDC": 8}
         universe: list[dict[str, Any]] = []
-        for coin in self._heard:
+        for coin in self._seen:
             if not (coin.startswith("@") or "/" in coin):
                 continue
             pair = coin if "/" in coin else self._symbols.get(coin, coin).replace("-", "/")

@@ -98,7 +98,7 @@ class ServedHyperliquid(ServedVenue, SubscriptionDesk[HyperliquidClient]):
             if key is not None:
                 self._offered[key] = None
                 if key[0] in ("trades", "l2Book"):
-                    self._listing.hear(key[1], frame.payload)
+                    self._listing.note_payload(key[1], frame.payload)
         elif frame.kind == WS_OUT:
             asked = self._routes.asked(frame)
             if asked is not None:
