@@ -451,9 +451,8 @@ class Books:
     # -- checkpoints -------------------------------------------------------------------------------------------
 
     def export(self) -> Any:
-        """Everything, for a checkpoint."""
-        state = _State(self.joins, self._on_conn, self._unnamed, self._unnamed_taken, self._requests, self.covered)
-        return msgspec.to_builtins(state, str_keys=True)
+        """Everything, for a checkpoint, which is JSON: what waits for snapshots may be millions of numbers."""
+        return _State(self.joins, self._on_conn, self._unnamed, self._unnamed_taken, self._requests, self.covered)
 
     def restore(self, state: Any) -> None:
         """Become what `export` described."""
