@@ -58,6 +58,14 @@ HELD_BY: Final[dict[str, tuple[str, ...]]] = {
         "tests/recordings/care/test_raw_parts.py",
         "tests/recordings/care/test_verifying.py",
     ),
+    "recordings/care/part_processes.py": (
+        "tests/recordings/care/test_raw_parts.py",
+        "tests/recordings/care/test_renormalizing_parts.py",
+    ),
+    "recordings/care/remade_segments.py": (
+        "tests/recordings/care/test_rewriting.py",
+        "tests/recordings/care/test_renormalizing_parts.py",
+    ),
     # What compiled code of venues shares.
     "toolkit/kernels/fusion.py": ("tests/toolkit/venues/hyperliquid/test_columnar.py",),
     "toolkit/kernels/fusion_state.py": ("tests/toolkit/venues/hyperliquid/test_columnar.py",),
@@ -125,7 +133,6 @@ HELD_BY: Final[dict[str, tuple[str, ...]]] = {
     "toolkit/transport/splitter.py": ("tests/toolkit/transport/test_connection.py",),
     "recordings/care/compacting.py": ("tests/recordings/care/test_rewriting.py",),
     "recordings/care/pruning.py": ("tests/recordings/care/test_rewriting.py",),
-    "recordings/care/renormalizing.py": ("tests/recordings/care/test_rewriting.py",),
     "recordings/care/vouching.py": ("tests/recordings/care/test_rewriting.py",),
     "recordings/care/recounting.py": ("tests/recordings/care/test_verifying.py",),
     "recordings/catalogue.py": (

@@ -13,30 +13,29 @@ from __future__ import annotations
 
 import contextlib
 import os
-import queue
 import signal
-import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from itertools import pairwise
 from pathlib import Path
-from typing import NoReturn
+from typing import Final, NoReturn
 
 import msgspec
 
+from recordings.care.part_processes import PartProcesses, end_with_input, say
 from recordings.care.raw_replay import Played, RawReplay
 from recordings.format.manifest import Manifest, Segment
 from recordings.format.schema import RAW_TABLE
 from recordings.recording import Recording
 from recordings.states.checkpoints import encode_checkpoint, read_checkpoint
 from recordings.states.normalizer import Normalizer
-from recordings.storage.child_environment import child_environment
 from toolkit.errors import RecordingError
 from toolkit.gc_tuning import rare_collections
 
-__all__ = ["main", "play_in_parts"]
+__all__ = ["main", "play_in_parts", "state_hash"]
+
+_MODULE: Final = "recordings.care.raw_parts"
 
 
 class _Task(msgspec.Struct):
@@ -56,9 +55,13 @@ class _Answer(msgspec.Struct):
     began: str = ""
     ended: str = ""
 
+    @property
+    def is_last(self) -> bool:
+        """Whether it says no more."""
+        return self.played is not None
+
 
 _decode = msgspec.json.Decoder(_Answer).decode
-_encode = msgspec.json.encode
 
 
 def play_in_parts(replay: RawReplay, jobs: int, advance: Callable[[int], None]) -> Played | None:
@@ -71,7 +74,7 @@ def play_in_parts(replay: RawReplay, jobs: int, advance: Callable[[int], None]) 
     if len(bounds) < 3:
         return None
     tasks = [_Task(replay.recording.manifest, begin, end, replay.has_rows) for begin, end in pairwise(bounds)]
-    with _Processes(replay.recording.path, tasks, jobs) as processes:
+    with PartProcesses(_MODULE, replay.recording.path, tasks, jobs, _decode) as processes:
         answers: dict[int, _Answer] = {}
         known = None
         for number, answer in processes.answers():
@@ -129,86 +132,11 @@ def _joined(known: Sequence[_Answer]) -> Played | None:
     )
 
 
-class _Processes:
-    """
-    A process for each task, so many at a time.
-
-    Args:
-        folder: The recording.
-        tasks: Segments that are to be played, in their order.
-        jobs: How many at a time.
-    """
-
-    def __init__(self, folder: Path, tasks: Sequence[_Task], jobs: int) -> None:
-        self._folder = folder
-        self._tasks = tasks
-        self._jobs = jobs
-        self._running: dict[int, subprocess.Popen[bytes]] = {}
-        self._threads: list[threading.Thread] = []
-        self._said: queue.SimpleQueue[tuple[int, _Answer | None]] = queue.SimpleQueue()
-
-    def __enter__(self) -> _Processes:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for process in self._running.values():
-            process.kill()
-        for thread in self._threads:
-            thread.join()
-
-    def answers(self) -> Iterator[tuple[int, _Answer | None]]:
-        """What each says, with the number of its task; None where one said nothing that can be used."""
-        waiting = list(range(len(self._tasks)))
-        left = len(waiting)
-        while left:
-            while waiting and len(self._running) < self._jobs:
-                self._start(waiting.pop(0))
-            number, answer = self._said.get()
-            if answer is None or answer.played is not None:
-                self._running.pop(number, None)
-                left -= 1
-            yield number, answer
-
-    def _start(self, number: int) -> None:
-        try:
-            process = subprocess.Popen(
-                # Not from where it is started: a `recordings.py` of a user's there would be taken for our package.
-                [sys.executable, "-P", "-m", "recordings.care.raw_parts", str(self._folder)],
-                env=child_environment(),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                # Ctrl-C in a terminal reaches the whole group: this process ends it then.
-                start_new_session=True,
-            )
-        except OSError:  # no process, or no memory for one
-            self._said.put((number, None))
-            return
-        self._running[number] = process
-        thread = threading.Thread(target=self._listen, args=(number, process), name=f"part {number}", daemon=True)
-        self._threads.append(thread)
-        thread.start()
-
-    def _listen(self, number: int, process: subprocess.Popen[bytes]) -> None:
-        last: _Answer | None = None
-        with process, contextlib.suppress(OSError, msgspec.DecodeError):
-            if process.stdin is not None and process.stdout is not None:
-                process.stdin.write(_encode(self._tasks[number]) + b"\n")
-                process.stdin.flush()
-                for line in process.stdout:
-                    last = _decode(line)
-                    if last.played is not None:
-                        break
-                    self._said.put((number, last))
-            process.kill()
-        self._said.put((number, last if last is not None and last.played is not None else None))
-
-
 def main(folder: str) -> NoReturn:
     """Play what the first line of the input names, and say what came of it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     task = msgspec.json.decode(sys.stdin.buffer.readline(), type=_Task)
-    threading.Thread(target=_end_with_input, name="input", daemon=True).start()
+    end_with_input()
     recording = Recording(Path(folder), task.manifest)
     normalizer = Normalizer.for_sources(task.manifest.sources)
     checkpoint = task.manifest.segments[task.begin].checkpoint
@@ -216,27 +144,18 @@ def main(folder: str) -> NoReturn:
     with contextlib.suppress(RecordingError, BrokenPipeError):  # a state that cannot be read: nothing is said then
         if task.begin and checkpoint is not None:
             read_checkpoint(recording.path, checkpoint, normalizer)
-        began = _hash(normalizer)
+        began = state_hash(normalizer)
         with rare_collections():
             replay = RawReplay(recording, is_comparable=True, has_rows=task.has_rows)
-            played = replay.play(task.begin, task.end, lambda done: _say(_Answer(done)), normalizer)
-        _say(_Answer(played=played, began=began, ended=_hash(normalizer)))
+            played = replay.play(task.begin, task.end, lambda done: say(_Answer(done)), normalizer)
+        say(_Answer(played=played, began=began, ended=state_hash(normalizer)))
         status = 0
     os._exit(status)
 
 
-def _hash(normalizer: Normalizer) -> str:
+def state_hash(normalizer: Normalizer) -> str:
+    """Tells a state from others."""
     return blake2b(encode_checkpoint(normalizer), digest_size=16).hexdigest()
-
-
-def _say(answer: _Answer) -> None:
-    sys.stdout.buffer.write(_encode(answer) + b"\n")
-    sys.stdout.buffer.flush()
-
-
-def _end_with_input() -> NoReturn:
-    sys.stdin.buffer.read()
-    os._exit(1)
 
 
 if __name__ == "__main__":

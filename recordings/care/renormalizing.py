@@ -9,32 +9,36 @@ from pathlib import Path
 
 import msgspec
 
+from recordings.care.remade_segments import RemadeSegments, remade_segment
+from recordings.care.renormalizing_parts import remade_in_parts
 from recordings.care.rewriting import Rewrite, copy_of, rewriting, sealed_manifest
-from recordings.care.vouching import vouched
 from recordings.format.manifest import Manifest, TableFile, lacks_raw
 from recordings.format.schema import RAW_TABLE
 from recordings.format.software import SOFTWARE
-from recordings.journal.holes import unbroken
-from recordings.reading.raw_frames import WIDE_BATCH, sealed_batches
 from recordings.recording import Recording
-from recordings.sealing.segment_writer import SegmentWriter
 from recordings.states.checkpoints import is_worth_keeping, write_checkpoint, write_if
 from recordings.states.compiling_beside import CompilingBeside
 from recordings.states.normalizer import Normalizer
 from recordings.storage.atomic_files import disk_refusals
 from toolkit.digest import DIGEST_VERSION
-from toolkit.errors import RecordingDamaged, RecordingError
+from toolkit.errors import RecordingError
 from toolkit.gc_tuning import rare_collections
 
 __all__ = ["renormalize"]
 
 
-def renormalize(folder: Path, progress: Callable[[int], None] | None = None) -> Manifest:
+def renormalize(folder: Path, progress: Callable[[int], None] | None = None, *, jobs: int = 1) -> Manifest:
     """
     Remake the normalized tables of a recording; the caller holds its lock.
 
     The old tables stay until the new ones are complete. Segments keep their bounds. The digest becomes that of today's
     messages; `live_digest` goes, since the session that computed it saw others.
+
+    Args:
+        folder: The recording.
+        progress: Called with the number of frames remade since the last call.
+        jobs: How many processes do it, each some segments; what is written is the same. A later one passes over the
+            frames before its segments first, so each of two is at work for some two thirds of the time of one.
 
     Raises:
         RecordingError: Raw frames are missing (pruned), the recording was not sealed, or the disk refused.
@@ -46,62 +50,67 @@ def renormalize(folder: Path, progress: Callable[[int], None] | None = None) -> 
             if RAW_TABLE not in segment.tables:
                 raise RecordingError(f"{lacks_raw(folder, segment)}: nothing to renormalize")
         with rewriting(folder, old) as rewrite, rare_collections():
-            new = _remade(Recording(folder, old), rewrite, progress or (lambda _: None))
+            recording, advance = Recording(folder, old), _Advance(progress or (lambda _: None))
+            made = remade_in_parts(recording, rewrite, jobs, advance.by_parts) if jobs > 1 else None
+            if made is None:
+                made = _remade(recording, rewrite, advance.by_one)
+            new = _manifest(old, made)
             rewrite.commit(new)
     return new
 
 
-def _remade(recording: Recording, rewrite: Rewrite, progress: Callable[[int], None]) -> Manifest:
+class _Advance:
+    """Progress of one process goes on where that of several ended whose work came to nothing."""
+
+    def __init__(self, progress: Callable[[int], None]) -> None:
+        self._progress = progress
+        self._ahead = 0
+
+    def by_parts(self, count: int) -> None:
+        self._ahead += count
+        self._progress(count)
+
+    def by_one(self, count: int) -> None:
+        again = min(count, self._ahead)
+        self._ahead -= again
+        self._progress(count - again)
+
+
+def _remade(recording: Recording, rewrite: Rewrite, progress: Callable[[int], None]) -> RemadeSegments:
     old = recording.manifest
     normalizer = Normalizer.for_sources(old.sources)
-    new = copy_of(old)
-    new.segments = []
-    new.symbols = {}
+    made = RemadeSegments(segments=[], symbols=[], resume=None, digest="", versions={})
     checkpoint: TableFile | None = None
     size = sum(segment.tables[RAW_TABLE].bytes for segment in old.segments)
-    # Arrow lets go of the interpreter while it compresses, so another core does that work.
     with CompilingBeside(normalizer, size) as beside, ThreadPoolExecutor(1) as pool:
         for serial, segment in enumerate(old.segments, rewrite.serial):
-            vouched(recording.path, [segment.tables[RAW_TABLE]])
-            writer = SegmentWriter(
-                rewrite.staging,
-                segment.number,
-                normalizer,
-                checkpoint,
-                with_raw=False,
-                serial=serial,
-                table_writer=pool,
+            entry, symbols = remade_segment(
+                recording, segment, serial, normalizer, beside, rewrite.staging, pool, progress
             )
-            for batch in sealed_batches(recording.path, [segment], WIDE_BATCH):
-                beside.look()
-                for rows in unbroken(batch):
-                    writer.add_batch(rows)
-                progress(len(batch))
-            if writer.frame_count != segment.frame_count:
-                raise RecordingDamaged(
-                    f"{recording.path} holds {writer.frame_count:,} frames of segment {segment.number}, "
-                    f"expected {segment.frame_count:,}"
-                )
-            write = writer.cut()
-            if write is None:
-                continue
-            made = pool.submit(write).result()
-            tables = {RAW_TABLE: segment.tables[RAW_TABLE], **made.tables}
-            new.segments.append(msgspec.structs.replace(made, tables=tables, imprecise_values=segment.imprecise_values))
-            new.symbols.update(writer.symbols)
-            if segment is old.segments[-1] and old.resume is not None:
-                checkpoint = write_checkpoint(rewrite.staging, serial + 1, normalizer)
-            else:
-                checkpoint = write_if(partial(is_worth_keeping, new.segments), rewrite.staging, serial + 1, normalizer)
-    new.symbols = dict(sorted(new.symbols.items()))
-    new.resume = checkpoint if old.resume is not None else None
-    new.digest = normalizer.chain.hexdigest()
+            made.segments.append(msgspec.structs.replace(entry, checkpoint=checkpoint))
+            made.symbols.append(symbols)
+            if segment is not old.segments[-1]:
+                is_worth = partial(is_worth_keeping, made.segments)
+                checkpoint = write_if(is_worth, rewrite.staging, serial + 1, normalizer)
+            elif old.resume is not None:
+                made.resume = write_checkpoint(rewrite.staging, serial + 1, normalizer)
+    made.digest = normalizer.chain.hexdigest()
+    made.versions = {venue: protocol.version for venue, protocol in normalizer.protocols.items()}
+    return made
+
+
+def _manifest(old: Manifest, made: RemadeSegments) -> Manifest:
+    new = copy_of(old)
+    new.segments = made.segments
+    symbols = {symbol: pair for some in made.symbols for symbol, pair in some.items()}
+    new.symbols = dict(sorted(symbols.items()))
+    new.resume = made.resume
+    new.digest = made.digest
     new.digest_version = DIGEST_VERSION
     if new.digest != old.digest:
         new.live_digest = None
     new.software = SOFTWARE
     new.sources = [
-        msgspec.structs.replace(source, protocol_version=normalizer.protocols[source.venue].version)
-        for source in old.sources
+        msgspec.structs.replace(source, protocol_version=made.versions[source.venue]) for source in old.sources
     ]
     return new

@@ -6,6 +6,7 @@ import random
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import msgspec
@@ -16,6 +17,7 @@ import pytest
 
 from recordings.care import raw_parts
 from recordings.care.compacting import compact
+from recordings.care.part_processes import PartProcesses
 from recordings.care.raw_replay import RawReplay
 from recordings.care.verifying import Verification, verify
 from recordings.format.manifest import Manifest, Segment, TableFile, read_manifest, write_manifest
@@ -140,16 +142,16 @@ def test_without_a_state_or_a_process_one_plays_everything(parts: Path, tmp_path
 def test_whatever_ends_it_ends_the_processes(parts: Path) -> None:
     """Ctrl-C, as an error of whoever is told of progress."""
     started = []
-    start = raw_parts._Processes._start
+    start = PartProcesses._start
 
-    def noted(processes: raw_parts._Processes, number: int) -> None:
+    def noted(processes: PartProcesses[Any], number: int) -> None:
         start(processes, number)
         started.append(processes._running[number])
 
     def interrupted(_: int) -> None:
         raise KeyboardInterrupt
 
-    with patch.object(raw_parts._Processes, "_start", noted), pytest.raises(KeyboardInterrupt):
+    with patch.object(PartProcesses, "_start", noted), pytest.raises(KeyboardInterrupt):
         verify(parts, interrupted, jobs=2)
     assert len(started) == 2
     assert all(process.poll() is not None for process in started)

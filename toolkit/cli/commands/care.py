@@ -35,10 +35,11 @@ def ls(folder: Path, output: Output) -> None:
             say(f"{name}: {why}: `tickdeck compact {shlex.quote(str(folder / name))}`")
 
 
-@click.command(epilog=examples("tickdeck renormalize tapes/monday"))
+@click.command(epilog=examples("tickdeck renormalize tapes/monday", "tickdeck renormalize tapes/monday --jobs 2"))
 @recording_argument
+@jobs_option
 @json_option
-def renormalize(recording: Path, as_json: bool) -> None:
+def renormalize(recording: Path, jobs: int, as_json: bool) -> None:
     """
     Run today's protocol over the raw frames and remake the normalized tables.
 
@@ -53,7 +54,7 @@ def renormalize(recording: Path, as_json: bool) -> None:
     if note := note_of_recording(before):
         say(note, err=True)
     with folder_lock(recording), progress_bar("renormalizing", total) as advance:
-        after = remake(recording, advance)
+        after = remake(recording, advance, jobs=jobs)
     same = before.digest == after.digest
     if as_json:
         _write_json(recording, frames=total, same=same, digest=after.digest, digest_before=before.digest)
