@@ -76,6 +76,8 @@ _ONE = np.int64(1)
 _NO_REQUEST = np.int64(4)
 _CLOSING = np.int64(3)
 _DROPPING = np.int64(4)
+#: There is too little room in the core for what is to be ended.
+_FULL = np.int64(2)
 
 
 # -- calls ---------------------------------------------------------------------------------------------------------
@@ -444,7 +446,10 @@ def close_run(e, step):
         # Those at the venue first, then requests that wait.
         if not _has_room(e):
             return _ROOM
-        if not _end_next(e):
+        ended = _end_next(e)
+        if ended == _FULL:
+            return _CORE
+        if not ended:
             clock["stage"] = _CLOSING
             clock["post_at"], clock["posts"] = 0, 0
     while clock["stage"] == _CLOSING and clock["answer_at"] < clock["answers"]:
@@ -465,8 +470,12 @@ def close_run(e, step):
         if clock["answer_at"] < clock["answers"]:
             e.answers[clock["answer_at"]]["due"] = clock["now"]
             hear_next(e)
-        elif not _end_next(e):
-            break
+        else:
+            ended = _end_next(e)
+            if ended == _FULL:
+                return _CORE
+            if not ended:
+                break
     clock["is_dirty"] = 1
     status = _say_frame(e)
     if status:
@@ -484,7 +493,7 @@ def close_run(e, step):
 
 @kernel
 def _end_next(e):
-    """End an order that the session's end ends. Returns whether there was one."""
+    """End an order that the session's end ends. Returns 1; 0 where there is none, 2 where the core has too little room."""
     h = e.hands
     clock = h.clock[0]
     # Those of one venue after those of another, each in the order they were sent.
@@ -498,13 +507,14 @@ def _end_next(e):
         order, request = h.orders[found], e.request[0]
         request["time"], request["number"], request["id"] = clock["now"], -1, order["number"]
         request["code"], request["reason"], request["pair"] = _CANCEL, _SESSION_END, order["pair"]
-        arrive(e.core, request)
+        if arrive(e.core, request):
+            return _FULL
         collect(e, _NO_REQUEST)
-        return True
+        return _ONE
     for at in range(clock["post_at"], clock["posts"]):
         row = h.posts[at]
         if row["code"] == _NEW:
             refuse_new(e, row, h.orders[row["slot"]], clock["now"], _SESSION_END)
             row["code"] = _CANCEL
-            return True
-    return False
+            return _ONE
+    return _ZERO

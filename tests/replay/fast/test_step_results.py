@@ -260,3 +260,25 @@ def test_requests_that_came_too_late_are_counted() -> None:
     compiled, python = in_both_tiers(chases, random_tape(2), [KEY], latency=SLOW)
     assert compiled.info.late_requests == python.info.late_requests
     assert compiled.lives.late
+
+
+@step(quotes=True, parameters={"count": 1}, state={"calls": 0})
+def sends_once(now: Any, why: Any, q: Any, me: Any, p: Any, s: Any, act: Any) -> None:
+    """As many orders as it is told to, at its first quote."""
+    for number in range(p.count if s.calls == 0 else 0):
+        send(act, 0, BUY, 50 + number % 40, 1)
+    s.calls += 1
+
+
+@pytest.mark.parametrize(("count", "levels"), [(1, 2_500), (64, 0), (130, 2_500)])
+def test_orders_end_with_a_session_whatever_room_the_core_has_for_that(count: int, levels: int) -> None:
+    """Where a book has grown deep since they came to rest, and where they are as many as there is room for."""
+    say = Messages(KEY)
+    tape = [*market(say), say.diff(START + SECOND, {99: 7})]
+    tape.append(say.diff(START + 2 * SECOND, asks={200 + level: 1 for level in range(levels)}))
+    tape.append(say.event(START + 3 * SECOND, EventKind.SESSION_END, stream="", cause=""))
+    compiled, python = in_both_tiers(
+        sends_once, tape, [KEY], parameters={"count": count}, latency="entry=1ms,response=1ms"
+    )
+    check_all_the_same(compiled, python)
+    assert compiled.orders["state"].to_list() == ["cancelled"] * count

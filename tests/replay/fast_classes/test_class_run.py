@@ -287,3 +287,29 @@ def test_a_copy_of_a_book_is_refused_where_it_is_not_seen_before(how: str) -> No
     assert plainly(plan, tape)[1] is None
     assert "fast=False" in str(over_the_engine(plan, tape)[1])
     assert unsuitable_class(Copier) == ""
+
+
+@pytest.mark.parametrize("count", [1, 64, 128])
+@pytest.mark.parametrize("levels", [0, 2_500])
+def test_orders_end_with_the_session_also_where_the_core_has_too_little_room_for_that(count: int, levels: int) -> None:
+    """In a book that has grown deep since they came to rest, and where they are as many as there is room for."""
+    say = Messages(KEY)
+    tape = [*market(say), say.diff(START + SECOND, {99: 7})]
+    tape.append(say.diff(START + 2 * SECOND, asks={200 + level: 1 for level in range(levels)}))
+    tape.append(say.event(START + 3 * SECOND, EventKind.SESSION_END, stream="", cause=""))
+    result = both_ways(Once, tape, [KEY], parameters={"count": count}, latency="entry=1ms,response=1ms")
+    assert result is not None
+    assert result.orders["state"].to_list() == ["cancelled"] * count
+
+
+class Once(Strategy):
+    """Sends as many orders at its first quote as it is told to, and hears of none."""
+
+    count: int = 1
+    wakes = Wakes(quotes=True)
+    is_done = False
+
+    def on_quote(self, ctx: Context, quote: Quote) -> None:
+        for number in range(0 if self.is_done else self.count):
+            ctx.buy(quote.pair, 1, 50 + number % 40)
+        self.is_done = True
