@@ -23,7 +23,7 @@ from recordings.importing.venue_check import check_venue
 from recordings.queries.several_recordings import refuse_same
 from recordings.sealing.leftovers import take_back
 from recordings.sealing.segment_writer import SegmentWriter
-from recordings.states.checkpoints import write_if
+from recordings.states.checkpoints import encode_checkpoint, weight_of, write_content
 from recordings.states.compiling_beside import CompilingBeside, note_of_compiling
 from recordings.states.normalizer import Normalizer
 from recordings.states.seek_points import SHRINKS, is_worth_keeping
@@ -243,8 +243,8 @@ class _Sealer:
         self._raw_writer = ThreadPoolExecutor(1) if options.threads else None
         self._busy: Future[Segment] | None = None
         self._number = 0
-        #: Payload since the last state that was kept, and how large the last one was that was made.
-        self._since_bytes = 0
+        #: Payload since the last state that was kept, since the last one that was made, and how large that was.
+        self._since_bytes = self._untried_bytes = 0
         self._state_weight = 0
         self.writer = self._segment(None)
 
@@ -294,21 +294,25 @@ class _Sealer:
     def rotate(self) -> SegmentWriter:
         """Seal the segment and begin the next one."""
         self._since_bytes += self.writer.payload_bytes
+        self._untried_bytes += self.writer.payload_bytes
         self._state_weight = self.writer.state_weight
         self._seal()
         self._number += 1
         checkpoint = None
-        if is_worth_keeping(self._since_bytes, self._state_weight // SHRINKS):
-            # How large the tables of the segment will be is not known yet.
-            checkpoint = write_if(self._is_worth_keeping, self._folder, self._number, self._normalizer)
-        if checkpoint is not None:
-            self._since_bytes = 0
+        if is_worth_keeping(self._untried_bytes, self._state_weight // SHRINKS):
+            checkpoint = self._checkpoint()
         self.writer = self._segment(checkpoint)
         return self.writer
 
-    def _is_worth_keeping(self, state_bytes: int) -> bool:
-        self._state_weight = state_bytes
-        return is_worth_keeping(self._since_bytes, state_bytes)
+    def _checkpoint(self) -> TableFile | None:
+        """The state, if it is worth keeping. How large the tables of the segment will be is not known yet."""
+        content = encode_checkpoint(self._normalizer)
+        self._state_weight = weight_of(content)
+        self._untried_bytes = 0
+        if not is_worth_keeping(self._since_bytes, len(content)):
+            return None
+        self._since_bytes = 0
+        return write_content(self._folder, self._number, content)
 
     def _seal(self) -> None:
         write = self.writer.cut()

@@ -19,7 +19,7 @@ from recordings.checking import read_checked
 from recordings.format.file_names import CHECKPOINT_FOLDER, checkpoint_name
 from recordings.format.manifest import Segment, TableFile
 from recordings.states.normalizer import Normalizer
-from recordings.states.state_packing import Checkpoint, pack_state, unpack_state
+from recordings.states.state_packing import Checkpoint, pack_state, state_weight, unpack_state
 from recordings.storage.atomic_files import file_hash, make_folder, write_atomically
 from toolkit.books.tracker import OrderBookTracker, TrackerState
 from toolkit.errors import RecordingDamaged
@@ -37,7 +37,9 @@ __all__ = [
     "parse_checkpoint",
     "read_checkpoint",
     "restore_checkpoint",
+    "weight_of",
     "write_checkpoint",
+    "write_content",
     "write_if",
 ]
 
@@ -119,6 +121,17 @@ def write_if(is_worth: Callable[[int], bool], folder: Path, number: int, normali
     """The same, unless a state of so many bytes is not worth keeping."""
     content = encode_checkpoint(normalizer)
     return _written(folder, number, content) if is_worth(len(content)) else None
+
+
+def write_content(folder: Path, number: int, content: bytes) -> TableFile:
+    """The same, of what `encode_checkpoint` gave."""
+    return _written(folder, number, content)
+
+
+def weight_of(content: bytes) -> int:
+    """Bytes that it counts for, as `state_weight` has it."""
+    begin = len(_MAGIC) + _SIZE_BYTES
+    return state_weight(len(content) - begin, int.from_bytes(content[len(_MAGIC) : begin], "little"))
 
 
 def _written(folder: Path, number: int, content: bytes) -> TableFile:

@@ -26,7 +26,7 @@ import pyarrow.compute as pc
 from recordings.format.manifest import Segment, TableFile, inside
 from recordings.states.checkpoints import CHECKPOINT_FOLDER, Checkpoint, checkpoint_of, load_checkpoint
 from recordings.states.normalizer import Normalizer
-from recordings.states.state_packing import pack_state, unpack_state
+from recordings.states.state_packing import pack_state, state_weight, unpack_state
 from recordings.storage.atomic_files import file_hash, make_folder, write_atomically
 from recordings.storage.sealed_files import LocalFile
 from toolkit.errors import RecordingDamaged
@@ -50,10 +50,8 @@ POINT_BYTES: Final = 8 << 20
 #: very many books fewer are kept. So all states are some 3 % of the tables.
 PAYLOAD_PER_BYTE: Final = 160
 #: To see whether a state is worth keeping it is made, which takes a second of hundreds of instruments without a snapshot.
-#: It is not made while one that has become this much smaller since would be no use.
-SHRINKS: Final = 4
-#: A state counts for a twentieth of its bytes at least, however well they compress: taking it costs as much as they are.
-_PACKED_TO: Final = 20
+#: It is not made while one that has become this much smaller since would be no use, nor for as much payload again.
+SHRINKS: Final = 2
 #: Raised when the content of a state changes; a file of another version is not used.
 _VERSION: Final = 2
 _HASH_BYTES: Final = 16
@@ -153,7 +151,7 @@ class PointCollector:
             payload_bytes: Their payloads.
         """
         packed = pack_state(checkpoint_of(normalizer))
-        weight = self.weight = max(len(packed[0]), packed[1] // _PACKED_TO)
+        weight = self.weight = state_weight(len(packed[0]), packed[1])
         if not is_worth_keeping(payload_bytes - self._kept_bytes, weight):
             self.due_frames = _NEVER
             self.due_bytes = self._kept_bytes + PAYLOAD_PER_BYTE * weight

@@ -23,10 +23,12 @@ from toolkit.books.tracker import PairState, TrackerState
 from toolkit.errors import RecordingDamaged
 from toolkit.messages import BestQuote, BookSnapshot
 
-__all__ = ["Checkpoint", "pack_state", "unpack_state"]
+__all__ = ["Checkpoint", "pack_state", "state_weight", "unpack_state"]
 
 #: A quarter longer than at the lowest levels, and a tenth smaller; a higher one saves nothing.
 _LEVEL: Final = 9
+#: A state counts for a twentieth of its bytes at least, however well they compress: taking it costs as much as they are.
+_PACKED_TO: Final = 20
 #: Numbers are kept as whole ones of this many decimals where that is exact, else as they are.
 _DECIMALS_MAX: Final = 12
 _AS_IS: Final = 255
@@ -144,6 +146,11 @@ def pack_state(state: Checkpoint) -> tuple[bytes, int]:
     )
     content = _encode(packed)
     return pa.Codec("zstd", _LEVEL).compress(content, asbytes=True), len(content)
+
+
+def state_weight(packed_bytes: int, size: int) -> int:
+    """Bytes that a state counts for, of those that it takes and those that it has before it is compressed."""
+    return max(packed_bytes, size // _PACKED_TO)
 
 
 def _places(pair: PairState) -> list[int]:

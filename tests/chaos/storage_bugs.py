@@ -17,7 +17,7 @@ from typing import Any, Final
 import pyarrow.parquet as pq
 
 from recordings import checking, recorder
-from recordings.care import compacting, pruning, recovery, renormalizing, rewriting, verifying
+from recordings.care import compacting, pruning, recovery, remade_segments, rewriting, verifying
 from recordings.checking import file_problem
 from recordings.format.file_names import FILE_FOLDERS, files_of
 from recordings.format.manifest import TableFile, inside, read_manifest
@@ -94,7 +94,7 @@ def _reads_what_nothing_vouches_for() -> _Context:
         replaced(compacting, "opened", lambda path, words: unchecked(path, read_dictionary=words)),
         replaced(compacting, "vouched", paths),
         replaced(pruning, "vouched", paths),
-        replaced(renormalizing, "vouched", paths),
+        replaced(remade_segments, "vouched", paths),
     )
 
 

@@ -135,7 +135,7 @@ def test_care_is_the_same_whenever_compiled_code_takes_over(capture_file: Path, 
     import_capture([capture_file], folder, msgspec.structs.replace(HOW, compiled=False))
     made, taken_over = [], []
     for after in (0, 2, 99):
-        with taking_over(after) as other, patch("recordings.care.renormalizing.WIDE_BATCH", 130):
+        with taking_over(after) as other, patch("recordings.care.remade_segments.WIDE_BATCH", 130):
             copy = Path(shutil.copytree(folder, tmp_path / str(after)))
             renormalize(copy)
         made.append(contents(copy))

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from recordings.format.frames_to_rows import frames_to_batch
 from recordings.format.manifest import Segment, SourceInfo
 from recordings.format.schema import RAW_TABLE
+from recordings.importing import importer
 from recordings.recording import Recording
 from recordings.sealing.segment_writer import SegmentWriter
 from recordings.states import checkpoints, seek_points, state_packing
@@ -94,10 +95,43 @@ def test_a_state_that_cannot_be_worth_keeping_is_not_made(tmp_path: Path, monkey
     assert len(made) == 1
 
 
+@pytest.mark.parametrize(("segments", "tries"), [(1, 9), (4, 5), (6, 3), (100, 1)])
+def test_a_state_that_was_too_large_is_tried_again_after_as_much_payload(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, segments: int, tries: int
+) -> None:
+    """It weighs as much as so many segments, and one of half the size would be kept after as many bytes."""
+    lines = [collector_line(TS + number, bbo_frame("BTC", TS // 10**6, (10.5, 1.0), None)) for number in range(200)]
+    payload_bytes = 20 * (len(lines[0]) - len(collector_line(TS, b"")))
+    made: list[int] = []
+    monkeypatch.setattr(seek_points, "POINT_FRAMES", 1 << 30)
+    monkeypatch.setattr(seek_points, "PAYLOAD_PER_BYTE", 1)
+    monkeypatch.setattr(importer, "encode_checkpoint", lambda _: bytes(1 << 20))
+
+    def weight_of(content: bytes) -> int:
+        made.append(len(content))
+        return segments * payload_bytes
+
+    monkeypatch.setattr(importer, "weight_of", weight_of)
+    import_files(tmp_path / "tape", b"".join(lines), segment_frames=20, compiled=False)
+    assert len(made) == tries
+
+
+def test_a_state_weighs_the_same_as_a_checkpoint_and_within_a_segment() -> None:
+    collector, normalizer = (
+        seek_points.PointCollector(),
+        Normalizer.for_sources([SourceInfo(venue, 1) for venue in {frame.venue: 0 for frame in FRAMES}]),
+    )
+    for frame in FRAMES:
+        for message in normalizer.messages(frame):
+            normalizer.take(message)
+    collector.take(normalizer, len(FRAMES), TS, 1 << 30, 1 << 40)
+    assert checkpoints.weight_of(encode_checkpoint(normalizer)) == collector.weight > 0
+
+
 @pytest.mark.parametrize(
-    ("weight", "due"), [(0, seek_points.POINT_BYTES), (1000, seek_points.POINT_BYTES), (1 << 30, 160 << 28)]
+    ("weight", "due"), [(0, seek_points.POINT_BYTES), (1000, seek_points.POINT_BYTES), (1 << 30, 160 << 29)]
 )
-def test_the_next_state_is_due_when_one_of_a_quarter_of_the_size_would_be_kept(weight: int, due: int) -> None:
+def test_the_next_state_is_due_when_one_of_half_the_size_would_be_kept(weight: int, due: int) -> None:
     collector = seek_points.PointCollector(weight)
     assert collector.due_bytes == due
     assert (collector.due_frames == seek_points.POINT_FRAMES) == (due == seek_points.POINT_BYTES)
