@@ -45,6 +45,8 @@ _UNKNOWN: Final = int(StateCode.UNKNOWN)
 _FILLED: Final = int(StateCode.FILLED)
 #: As many rows are gone through as columns in less time than one by one.
 _STRETCH_MIN: Final = 64
+#: As many where something is held, since each of them costs more.
+_FEW: Final = 24
 _UNKNOWN_ORDER: Final = int(Reason.UNKNOWN_ORDER)
 
 
@@ -67,7 +69,19 @@ class _Tops:
     the time before.
     """
 
-    __slots__ = ("_breaks", "_columns", "_frames", "_kept", "_recorder", "_rows", "stales", "times", "valued")
+    __slots__ = (
+        "_breaks",
+        "_columns",
+        "_frames",
+        "_kept",
+        "_pairs",
+        "_recorder",
+        "_rows",
+        "_tops",
+        "stales",
+        "times",
+        "valued",
+    )
 
     def __init__(self, rows: npt.NDArray[np.void], recorder: RunRecorder) -> None:
         self._recorder = recorder
@@ -75,7 +89,10 @@ class _Tops:
         #: Places of rows of other codes; and of ends of frames without doubt, and of such with it.
         self._breaks: list[int] | None = None
         self._frames: tuple[list[int], list[int]] = ([], [])
+        #: Places of best prices.
+        self._tops: list[int] = []
         self.times: list[int] = rows["now"].tolist()
+        self._pairs: list[int] = rows["pair"].tolist()
         self.stales: list[bool] = (rows["stale"] != 0).tolist()
         self._columns: list[list[int]] = [rows[name].tolist() for name in ("bid", "bid_size", "ask", "ask_size")]
         self._kept: dict[int, tuple[int, int]] = {}
@@ -102,7 +119,7 @@ class _Tops:
 
     def take_stretch(self, begin: int, due_ns: int, *, in_doubt: bool) -> int:
         """
-        Take all rows from one on, where a frame begins, that say nothing but best prices, while nothing is held.
+        Take all rows from one on, where a frame begins, that say nothing but best prices.
 
         Args:
             begin: The first one.
@@ -115,14 +132,22 @@ class _Tops:
         if self._breaks is None:
             codes, rows = self._rows["code"], np.arange(len(self._rows))
             is_frame, is_doubtful = codes == _FRAME, self._rows["stale"] != 0
+            self._tops = rows[codes == _TOP].tolist()
             self._breaks = rows[(codes != _TOP) & ~is_frame].tolist()
             self._frames = rows[is_frame & ~is_doubtful].tolist(), rows[is_frame & is_doubtful].tolist()
         end = bisect_left(self.times, due_ns)
         for places in (self._breaks, self._frames[not in_doubt]):
             if (found := bisect_left(places, begin)) < len(places):
                 end = min(end, places[found])
-        positions = self._recorder.ledger.positions
-        if end - begin < _STRETCH_MIN or any(position.size for position in positions):
+        if end - begin < _FEW:
+            return begin
+        if any(position.size for position in self._recorder.ledger.positions):
+            return self._take_valued(begin, end, in_doubt=in_doubt)
+        return self._take_unvalued(begin, end)
+
+    def _take_unvalued(self, begin: int, end: int) -> int:
+        """As `take_stretch`, of these rows, while nothing is held."""
+        if end - begin < _STRETCH_MIN:
             return begin
         part = self._rows[begin:end]
         tops = np.flatnonzero(part["code"] == _TOP)
@@ -140,6 +165,25 @@ class _Tops:
             kept = [own[-1:], own[times < times[-1]][-1:], tops[is_valued & is_own][-1:]]
             for at in np.unique(np.concatenate(kept)).tolist():
                 self.take(pair, begin + at)
+        return end
+
+    def _take_valued(self, begin: int, end: int, *, in_doubt: bool) -> int:
+        """As `take_stretch`, of these rows, where all are of one pair whose book holds, and that something may be held of."""
+        frames = self._frames[in_doubt]
+        if (last := bisect_left(frames, end)) == 0 or frames[last - 1] < begin:
+            return begin
+        end = frames[last - 1] + 1  # what comes after it is of a frame that is not over
+        recorder, stales, pairs, times = self._recorder, self.stales, self._pairs, self.times
+        tops = self._tops[bisect_left(self._tops, begin) : bisect_left(self._tops, end)]
+        pair = pairs[tops[0]] if tops else -1
+        if pair < 0 or not recorder.ledger.is_known(pair) or recorder._changed or recorder._moved or self.valued:
+            return begin
+        if any(stales[at] or pairs[at] != pair for at in tops):
+            return begin
+        self.tell()
+        bids, bid_lots, asks, ask_lots = self._columns
+        rows = [(times[at], bids[at] or None, bid_lots[at], asks[at] or None, ask_lots[at]) for at in tops]
+        recorder.note_frames(pair, rows, is_doubtful=recorder._is_doubtful)
         return end
 
     def tell(self) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
+from functools import cache
 from typing import Final
 
 import msgspec
@@ -208,7 +209,7 @@ class RunRecorder:
                 valued = []
             name = ledger.account_of(pair).name
             course, next_ns = self._courses[name], self._next_sample_ns(name)
-            gain_at, last = ledger.gain_by_mid(pair), len(valued) - 1
+            gain_at, last = cache(ledger.gain_by_mid(pair)), len(valued) - 1
             for number, (at, now_ns, bid, ask) in enumerate(valued):
                 gain = gain_at(bid + ask)
                 if now_ns < next_ns and number != last and not course.is_moved_by(gain):
