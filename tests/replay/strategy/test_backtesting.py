@@ -15,8 +15,10 @@ import msgspec
 import pytest
 
 from recordings.recording import Recording
+from replay.backtest import desk
 from replay.backtest.exchange import KERNELS
 from replay.fast_classes.strategy_backtest import backtest
+from replay.market.core import MatchingCore
 from replay.paper.comparing import described
 from replay.source import ReplayDataSource
 from replay.strategy import backtesting
@@ -320,10 +322,14 @@ def test_a_long_tape_is_matched_by_machine_code_though_none_was_compiled_before(
     assert not any(tmp_path.iterdir()), "nothing was matched, so nothing was compiled"
 
 
+@pytest.mark.parametrize("is_compiled", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_machine_code_that_a_run_has_used_is_there_for_the_next_one(
-    recording: Recording, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    recording: Recording, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_compiled: bool
 ) -> None:
+    """Its source is run as plain Python where the test is not to wait for the compiler."""
     monkeypatch.setattr(backtesting, "FRAMES_IN_PYTHON", 1)
+    if not is_compiled:
+        monkeypatch.setattr(desk, "MatchingCore", lambda *args, compiled: MatchingCore(*args, compiled=False))
     plan = plan_for(recording)
     with monkeypatch.context() as patch:
         patch.setattr(disk_cache, "usable_folder", lambda **_: tmp_path)
