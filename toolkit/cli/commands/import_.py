@@ -79,8 +79,8 @@ def _common(command: _F) -> _F:
         click.option(
             "--jobs",
             type=click.IntRange(1, 256),
-            metavar="N",
-            help="Processes, of which two are used: another one reads the files and writes raw frames. What is written is "
+            metavar="PROCESSES",
+            help="How many: with 2 another one reads the files and writes raw frames. What is written is "
             "the same. By default 2 for files of 64 MiB and more where there are three processors, else 1.",
         ),
         json_option,

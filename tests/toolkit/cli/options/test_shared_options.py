@@ -21,6 +21,7 @@ TWO_MEANINGS: Final = {
     "--clock": {"", "CLOCK"},  # whose time a report counts in, or whose clock the simulated venue lives on
     "--seed": {"SEED", "NUMBER"},  # of a synthetic market, or of a strategy
     "--venue": {"VENUE", "NAME"},  # a filter of what is recorded, or whose interface something is to be
+    "--jobs": {"N", "PROCESSES"},  # parts of the work at a time, or processes that share one import
     "--channel": {"KIND", "CHANNEL"},  # a kind of message of a recording, or a stream in the venue's words
 }
 
