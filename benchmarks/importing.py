@@ -7,10 +7,19 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from benchmarks.captures import Capture, book_frames, write_archive, write_mixed, write_symbols
+from benchmarks.captures import (
+    Capture,
+    book_frames,
+    busy_frames,
+    write_archive,
+    write_busy,
+    write_mixed,
+    write_symbols,
+)
 from benchmarks.harness import Figure, Options, leave_out, measure
 from recordings.care.renormalizing import renormalize
 from recordings.care.verifying import verify
@@ -23,6 +32,9 @@ __all__ = ["imported", "run"]
 #: Small enough that several segments are sealed while the next is collected, as in a long import.
 _SEGMENTS = 6
 _SYMBOLS = (1, 3, 100, 300)
+#: To begin another process takes most of a second, which is little of a longer tape alone.
+_LONGER = 5
+_SHOWN = 100_000
 
 
 def run(options: Options) -> list[Figure]:
@@ -49,6 +61,7 @@ def run(options: Options) -> list[Figure]:
         ),
         Figure(bench="import", name="processor time over wall time", value=timing.process / timing.wall, unit="cores"),
         *_ways(options, capture),
+        *_two_processes(options),
         *_first_on_a_machine(options),
         *_many_symbols(options),
     ]
@@ -99,6 +112,47 @@ def _ways(options: Options, capture: Capture) -> list[Figure]:
             note="two processors that have nothing else to do are needed",
         )
     )
+    return figures
+
+
+def _two_processes(options: Options) -> list[Figure]:
+    """How many times as fast two processes are as one with its threads: importing a file, and two, and renormalizing."""
+    count = _LONGER * options.frames
+    if count < _SHOWN:
+        leave_out(f"  import: two processes are left out, which fewer than {_SHOWN:,} frames say nothing of")
+        return []
+    venue, _, frames = busy_frames(options)
+    paths = [options.folder / f"busy-{number}.txt" for number in range(2)]
+    for number, path in enumerate(paths):
+        write_busy(venue, frames, count // 2, path, first_lap=number * (count // 2 // len(frames) + 1))
+    figures = []
+
+    def note(name: str, walls: Sequence[float]) -> None:
+        one, two = walls
+        note = f"{count:,} frames; three processors that have nothing else to do are needed"
+        figures.append(Figure(bench="import", name=name, value=one / two, unit="times", note=note))
+
+    folder = options.folder / "processes"
+
+    def imported_by(jobs: int, several: Sequence[Path]) -> float:
+        how = ImportOptions(
+            venue=venue,
+            line_format="collector",
+            compression=FAST,
+            jobs=jobs,
+            segment_frames=max(count // (2 * _SEGMENTS), 1),
+        )
+        timing, _ = measure(
+            partial(import_capture, several, folder, how),
+            options.repeats,
+            before=lambda: shutil.rmtree(folder, ignore_errors=True),
+        )
+        return timing.wall
+
+    for name, several in (("one file", paths[:1]), ("two files", paths)):
+        note(f"busy market, {name}: by two processes over one, wall time", [imported_by(j, several) for j in (1, 2)])
+    walls = [measure(partial(renormalize, folder, jobs=jobs), options.repeats)[0].wall for jobs in (1, 2)]
+    note("busy market: renormalize by two processes over one, wall time", walls)
     return figures
 
 

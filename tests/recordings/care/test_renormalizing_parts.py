@@ -70,6 +70,7 @@ def test_states_that_are_kept_are_the_same(folder: Path) -> None:
     assert [segment.checkpoint is not None for segment in read_manifest(folder).segments] == [False] + [True] * 4
 
 
+@pytest.mark.slow
 def test_messages_that_change_are_those_of_one(folder: Path) -> None:
     """Kept states are of no use where messages change: here since frames are others than before."""
     swap_table(folder, 1, lambda raw: raw.set_column(7, "payload", raw.column("payload").take(list(range(99, -1, -1)))))
@@ -100,6 +101,7 @@ def test_where_several_cannot_one_does_it(folder: Path, monkeypatch: pytest.Monk
     assert sum(done) == 500
 
 
+@pytest.mark.slow
 def test_what_ends_it_leaves_the_recording_as_it_was(folder: Path) -> None:
     before = files_of(folder)
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import os
 import resource
+import select
+import signal
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,10 +21,12 @@ from recordings.format.parquet_options import FAST
 from recordings.importing import reading_apart
 from recordings.importing.importer import APART_BYTES, ImportOptions, _jobs, import_capture
 from recordings.importing.reading_apart import ReadingTask
+from recordings.storage.child_environment import child_environment
 from recordings.storage.lock import LOCK_NAME
+from tests.deadlines import HANG_S
 from tests.tapes import TS, bbo_frame, book_frame, collector_line, trade
 from tests.toolkit.cli.terminal import only_error, run
-from toolkit.errors import ImportFailed, RecordingError
+from toolkit.errors import ConfigError, ImportFailed, RecordingError
 
 MS = TS // 1_000_000
 
@@ -62,8 +69,16 @@ def written(tmp_path: Path, *contents: bytes, **options: Any) -> list[Path]:
     ("contents", "options"),
     [
         ((hyperliquid(300), hyperliquid(200, 100)), {"line_format": "collector", "segment_frames": 90}),
-        ((hyperliquid(120),), {"line_format": "collector", "segment_bytes": 700, "threads": False, "compiled": True}),
-        ((jsonl(50),), {"line_format": "jsonl", "compiled": False, "segment_frames": 1}),
+        pytest.param(
+            (hyperliquid(120),),
+            {"line_format": "collector", "segment_bytes": 700, "threads": False, "compiled": True},
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            (jsonl(50),),
+            {"line_format": "jsonl", "compiled": False, "segment_frames": 1},
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_what_two_processes_write_is_what_one_writes(
@@ -102,7 +117,12 @@ def dying(kind: str) -> Callable[[pytest.MonkeyPatch], None]:
     ("prepare", "kind", "says"),
     [
         (dying("reader/file-written"), ImportFailed, r"the process that reads the files ended .*signal 9.*--jobs 1"),
-        (dying("full"), RecordingError, "cannot be written .*File too large.*: nothing was imported"),
+        pytest.param(
+            dying("full"),
+            RecordingError,
+            "cannot be written .*File too large.*: nothing was imported",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 @pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="needs prlimit")
@@ -155,6 +175,44 @@ def test_without_a_second_process_one_does_everything(tmp_path: Path, monkeypatc
     assert (manifest.status, manifest.inputs[0].damaged_lines) == ("sealed", 2)
 
 
+#: An import that says which process reads for it, and is killed as its first table takes its name.
+KILLED = """
+import sys
+from pathlib import Path
+from recordings.importing import reading_apart
+from recordings.importing.importer import ImportOptions, import_capture
+
+started = reading_apart._started
+
+def noted():
+    process = started()
+    print(process.pid, flush=True)
+    return process
+
+reading_apart._started = noted
+how = ImportOptions(venue="hyperliquid", line_format="collector", segment_frames=50, jobs=2)
+import_capture([Path(sys.argv[1])], Path(sys.argv[2]), how)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="needs pidfd_open")
+def test_a_kill_leaves_what_one_process_leaves_and_no_process(tmp_path: Path) -> None:
+    (path,) = written(tmp_path, hyperliquid(400))
+    environment = {**child_environment(), "TICKDECK_DIE_AT": "recorder/file-renamed"}
+    command = [sys.executable, "-c", KILLED, str(path), str(tmp_path / "tape")]
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == -signal.SIGKILL
+    with contextlib.suppress(ProcessLookupError):  # it has gone already
+        handle = os.pidfd_open(int(done.stdout))
+        assert select.select([handle], [], [], HANG_S)[0]
+        os.close(handle)
+    assert not (tmp_path / "tape" / "recording.json").exists()
+    with pytest.raises(ConfigError, match="is not an empty folder"):
+        import_capture([path], tmp_path / "tape", ImportOptions(venue="hyperliquid", line_format="collector"))
+
+
+@pytest.mark.slow
 def test_it_ends_with_its_input(tmp_path: Path) -> None:
     (path,) = written(tmp_path, hyperliquid(20_000))  # more than a pipe holds, which nobody reads
     task = ReadingTask(
@@ -188,6 +246,7 @@ def test_two_are_taken_for_much_where_there_are_processors(monkeypatch: pytest.M
         assert _jobs(msgspec.structs.replace(how, jobs=2), size) == 2
 
 
+@pytest.mark.slow
 def test_the_command_takes_a_number_of_processes(tmp_path: Path) -> None:
     (path,) = written(tmp_path, hyperliquid(60))
     for jobs in (1, 3):
