@@ -126,7 +126,7 @@ class StepRun:
             [PairFacts() for _ in self._keys],
             rules,
             pages=max(_PAGES, _PAGES_OF_ALL // pairs),
-            slots=max(_SLOTS, 2 * _PAGES_OF_ALL // pairs),
+            slots=max(_SLOTS, _PAGES_OF_ALL // pairs),
         )
         books = make_books(
             pairs, pages=max(_PAGES, _PAGES_OF_ALL // pairs // 2), slots=max(_SLOTS, _PAGES_OF_ALL // pairs)
