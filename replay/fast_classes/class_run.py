@@ -50,9 +50,7 @@ _PENDING_MAX: Final = 64
 _NOW, _ROW, _WHY, _LOG, _TOLD, _TIMER, _DIRTY, _FRAME, _AT_ONCE, _NUMBERS = (
     CLOCK_AT[name] for name in ("now", "row", "why", "log", "told", "timer", "is_dirty", "frame", "at_once", "numbers")
 )
-_OPEN, _POSTS, _POST_AT, _ANSWERS, _ANSWER_AT = (
-    CLOCK_AT[name] for name in ("open", "posts", "post_at", "answers", "answer_at")
-)
+_POSTS, _POST_AT = CLOCK_AT["posts"], CLOCK_AT["post_at"]
 _RUNNING, _NOTICE, _ASKS = (CLOCK_AT[name] for name in ("is_running", "notice", "asks_funding"))
 _START, _ON_TIMER, _TRADE, _FUNDING, _GAP = (
     int(each) for each in (Why.START, Why.TIMER, Why.TRADE, Why.FUNDING, Why.GAP)
@@ -154,6 +152,7 @@ class ClassRun(StepRun):
         walk: The walk through the wakes of a run ahead that is under way; None: the engine calls.
         pace: How far the engine runs ahead, and when.
         heard_rows: Rows at the beginning of the engine's log that were taken down.
+        told: How often anything was heard of own orders, as far as the session has heard it.
     """
 
     def __init__(self, plan: RunPlan, names: Names, session: TradingSession, *, end_ns: int | None = None) -> None:
@@ -180,7 +179,7 @@ class ClassRun(StepRun):
         clock["asks_funding"] = 1  # `ctx.funding` is the session's
         self._batch: ColumnBatch | None = None
         self._message: Message | None = None
-        self._told = self._held_frame = 0
+        self.told = self._held_frame = 0
         self.is_counted = False
         self._is_catching_up = False
         self._has_caught_up = False
@@ -241,7 +240,7 @@ class ClassRun(StepRun):
             if now != session.now_ns:
                 session._set_now(now)
             self._has_caught_up = False
-            if clock[_TOLD] != self._told:
+            if clock[_TOLD] != self.told:
                 self.catch_up()
             if why & _OF_MARKET:
                 self.wake_by_market(why, pair, clock[_ROW])
@@ -324,7 +323,7 @@ class ClassRun(StepRun):
         session, clock = self.session, self._clock
         now = session.now_ns
         try:
-            self._told = clock[_TOLD]
+            self.told = clock[_TOLD]
             clock[_DIRTY] = 1
             begin, end = self.heard_rows, clock[_LOG]
             self.heard_rows = clock[_LOG] = 0
@@ -382,12 +381,10 @@ class ClassRun(StepRun):
 
     @property
     def _may_run_ahead(self) -> bool:
-        """Whether nothing of the strategy's own rests or is under way, and nothing is to be seen to."""
+        """Whether no request is under way, and nothing is to be seen to."""
         clock = self._clock
         return (
-            not clock[_OPEN]
-            and clock[_POSTS] == clock[_POST_AT]
-            and clock[_ANSWERS] == clock[_ANSWER_AT]
+            clock[_POSTS] == clock[_POST_AT]
             and not self._is_unusual
             and clock[_RUNNING] == clock[_ASKS] == 1
             and clock[_NOTICE] >= NEVER
@@ -435,6 +432,11 @@ class ClassRun(StepRun):
         else:
             ahead.go_on()
         return has_left
+
+    @property
+    def has_orders(self) -> bool:
+        """Whether there are own orders, of which answers may be under way."""
+        return bool(self.exchange.orders())
 
     def come_here(self) -> None:
         """In a walk, bring the engine to the wake at hand."""

@@ -49,7 +49,7 @@ class EngineExchange:
     Args:
         markets: The pairs.
         refuses_early: Whether a request is refused while another about its order is under way.
-        comes: Brings the engine to where an order is sent.
+        comes: Brings the engine to where a request is sent.
 
     Attributes:
         markets: Markets as given.
@@ -172,6 +172,7 @@ class EngineExchange:
             return Refusal.UNKNOWN_ID
         if order.pending and self._refuses_early:
             return Refusal.PENDING
+        self._comes()
         self._post(order, found[1], code, tick, lots)
         return None
 

@@ -1,8 +1,9 @@
 """
 Writes down what would call a class, in place of calling it: the step function of an engine that runs ahead.
 
-Each wake is so many words among `records`: why, place of the pair, time, place of the row, rows of the log by then, and of
-each pair that is shown its best bid and ask with their sizes, and whether its book is stale. Behind the wakes stand the
+Each wake is so many words among `records`: why, place of the pair, time, place of the row, rows of the log by then, how
+often anything was heard of own orders, and of each pair that is shown its best bid and ask with their sizes, and whether its
+book is stale. Behind the wakes stand the
 times at which timers are due, of which the clock is given the next one where one has called.
 
 | `state` | what |
@@ -24,7 +25,7 @@ from replay.fast.engine_layout import Why
 
 __all__ = ["HEAD_WORDS", "SHOWN_WORDS", "STATE_WORDS", "note_wake"]
 
-HEAD_WORDS = 5
+HEAD_WORDS = 6
 #: Of each pair that is shown.
 SHOWN_WORDS = 5
 STATE_WORDS = 7
@@ -42,6 +43,7 @@ def note_wake(now, why, pair, q, me, records, state, act):
     records[at + 2] = now
     records[at + 3] = clock["row"]
     records[at + 4] = clock["log"]
+    records[at + 5] = clock["told"]
     at += HEAD_WORDS
     first, end = 0, len(q)
     if state[3] == 0:

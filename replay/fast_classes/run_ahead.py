@@ -1,9 +1,10 @@
 """
 Has the engine run ahead of a class, which is called afterwards for what has been noted meanwhile.
 
-While nothing of its own is under way or rests, nothing that a class does by looking changes what comes: it can be called
-for a thousand wakes in a row, without going into compiled code and out of it at each. Where it looks deeper than at what is
-noted, or acts, the engine goes back to where it was saved, and forward to that very wake.
+Nothing that a class does by looking changes what comes, also of orders that rest: it can be called for a thousand wakes in a
+row, without going into compiled code and out of it at each. Where it looks deeper than at what is noted, or acts, the engine
+goes back to where it was saved, and forward to that very wake. While a request is under way the class is called by the engine:
+one that has just acted may do so again, and what arrives is to be seen to at once.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ _WAITS_MAX: Final = 1 << 15
 _WAKES_WORTH: Final = 48
 _BYTES_PER_WAKE: Final = 1 << 14
 _WHY, _WAKES, _ASKS = (CLOCK_AT[name] for name in ("why", "wakes", "asks_funding"))
-_COUNTED: Final = CLOCK_AT["counted"]
+_COUNTED, _OPEN, _ANSWERS, _ANSWER_AT = (CLOCK_AT[name] for name in ("counted", "open", "answers", "answer_at"))
 _FUNDING: Final = int(Why.FUNDING)
 
 
@@ -117,7 +118,7 @@ class Notes:
         self.shows_all = shows_all
 
     def column(self, place: int) -> npt.NDArray[np.int64]:
-        """A word of each wake: 0 why, 1 pair, 2 time, 3 row, 4 rows of the log."""
+        """A word of each wake: 0 why, 1 pair, 2 time, 3 row, 4 rows of the log, 5 times that own orders were heard of."""
         return self._words[:, place]
 
     def shown(self, pair: int | None) -> npt.NDArray[np.int64]:
@@ -222,7 +223,7 @@ class RunAhead:
         Run ahead.
 
         Args:
-            engine: The run, in which nothing of its own is under way.
+            engine: The run, in which no request is under way.
             timers: Timers of the session.
             start: The first row.
             stop: Behind the last one.
@@ -247,7 +248,7 @@ class RunAhead:
         self.at = self.count
         if self.has_stopped:
             self.at -= 1
-        self._end = self.at, self.status, self.row
+        self._end = self.at, self.row
         words = engine.parameters[: self.count * self._words].reshape(self.count, self._words)
         return Notes(words, self._pairs, shows_all=self._shows_all)
 
@@ -269,10 +270,13 @@ class RunAhead:
 
     def go_on(self) -> None:
         """Have the engine where it has stopped."""
-        at, status, row = self._end
+        at, row = self._end
         if self.at != at:
+            # That an event comes it need not say again, where nothing that is due before it is left.
             self.status, self.row = self._go(self.at + 1, self.row, _WAKES_MAX)
-        assert (self.status, self.row) == (status, row), "the engine stops elsewhere when it goes the same way again"
+            assert self._engine is not None
+            is_there = self.row == row and int(self._engine.state[0]) == self.count
+            assert is_there, "the engine stops elsewhere when it goes the same way again"
         self.at = at
         self.leave()
 
@@ -319,6 +323,10 @@ class RunAhead:
             core.lines,
             core.pairs,
             core.counters,
+            core.orders,
+            core.free,
+            core.ids,
+            engine.limits,
         ]
         small += books[2:]
         #: By the slots of pages: most of what there is room for was never used.
@@ -329,10 +337,11 @@ class RunAhead:
             self._large.append((store.bits, arrays, [np.empty_like(each) for each in arrays]))
         self._small = [(each, np.empty_like(each)) for each in small]
         self._saved: list[tuple[npt.NDArray[Any], npt.NDArray[Any]]] = []
+        self._orders: list[tuple[npt.NDArray[Any], Any, npt.NDArray[Any]]] = []
 
     def _save(self) -> None:
         assert self._engine is not None
-        core = self._engine.core
+        hands, core, answers = self._engine.hands, self._engine.core, self._engine.answers
         # Nothing is written to these before there is something to write.
         unused = [] if core.counters["took"][0] else [core.taken]
         if not self._clock[_COUNTED]:
@@ -350,16 +359,35 @@ class RunAhead:
         for array, kept in saved:
             kept[...] = array
             size += kept.nbytes
+        # Own orders that have not ended, and those that have of which answers are under way.
+        clock = self._clock
+        under_way = slice(clock[_ANSWER_AT], clock[_ANSWERS])
+        slots_of_orders = np.unique(np.concatenate((hands.listed[: clock[_OPEN]], answers["slot"][under_way])))
+        self._orders = [
+            (array, place, array[place].copy())
+            for array, place in (
+                (hands.orders, slots_of_orders),
+                (hands.pending, slots_of_orders),
+                (hands.listed, slice(0, clock[_OPEN])),
+                (answers, under_way),
+            )
+        ]
+        size += sum(kept.nbytes for _, _, kept in self._orders)
         self._saved, self.saved_bytes = saved, size
 
     def _restore(self) -> None:
-        was_counted = self._clock[_COUNTED]
+        assert self._engine is not None
+        core = self._engine.core
+        was_counted, had_taken = self._clock[_COUNTED], core.counters["took"][0]
         for array, kept in self._saved:
             array[...] = kept
+        for array, place, kept in self._orders:
+            array[place] = kept
+        # What reads these before there is something to read finds nothing.
         if was_counted and not self._clock[_COUNTED]:
-            # What reads numbers of orders before there are some finds that there are none.
-            assert self._engine is not None
-            self._engine.core.counts[...] = -1
+            core.counts[...] = -1
+        if had_taken and not core.counters["took"][0]:
+            core.taken[...] = 0
 
 
 def due_times(timers: Timers, most: int) -> list[int]:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["Walk"]
 
 _QUOTE, _TRADE, _TIMER, _FUNDING = (int(each) for each in (Why.QUOTE, Why.TRADE, Why.TIMER, Why.FUNDING))
+_OF_ANSWER: Final = int(Why.ORDER | Why.FILL)
 _KINDS: Final = {_QUOTE: "quote", _TRADE: "trade"}
 #: So often the engine may be asked for what was not noted, and so many wakes are to lie between two times, in the mean.
 _VISITS: Final = 8
@@ -65,6 +66,7 @@ class Walk:
         "_nows",
         "_run",
         "_shown",
+        "_told_before",
         "_visits",
         "at",
         "is_left",
@@ -85,6 +87,7 @@ class Walk:
         self._caught = -1
         self._is_hearing = False
         self._fired = self._visits = 0
+        self._told_before = run.told
         self.at = 0
         self.now_ns = 0
         self.is_left = False
@@ -215,7 +218,10 @@ class Walk:
         whys, pairs = notes.column(0), notes.column(1)
         given: list[Any] = [None] * notes.count
         wanted = np.array(waking._wanted)[np.maximum(pairs, 0)]
-        is_quote, is_trade = whys == _QUOTE, whys == _TRADE
+        # Where something was heard of own orders, that is told before the callback.
+        tolds = notes.column(5)
+        is_told = tolds != np.concatenate(([self._told_before], tolds[:-1]))
+        is_quote, is_trade = (whys == _QUOTE) & ~is_told, (whys == _TRADE) & ~is_told
         quotes, trades = np.flatnonzero(is_quote & wanted), np.flatnonzero(is_trade & wanted)
         for at, quote in zip(quotes.tolist(), self._quotes(quotes), strict=True):
             given[at] = quote
@@ -248,10 +254,16 @@ class Walk:
         """Call for what is rare, in the way of a call out of the engine."""
         run, session = self._run, self._run.session
         self._tell_newest()
-        row = int(self._notes.column(3)[self.at])
+        row, told = self._notes.column(3)[self.at].item(), self._notes.column(5)[self.at].item()
+        if told != self._told_before:
+            self._told_before = told
+            run.told = told
+            self.catch_up()
         if why & _FUNDING:
             self._hear_funding(row, place)
-        if why & _TIMER:
+        if why & _OF_ANSWER:
+            pass  # it was called for by what was heard
+        elif why & _TIMER:
             self._fired += 1
             popped = session._timers.pop_due(self.now_ns)
             if popped is not None:
@@ -266,6 +278,8 @@ class Walk:
     def _hear_funding(self, row: int, place: int) -> None:
         """What Python hears of funding, which the engine has taken in when it was noted."""
         run, batch = self._run, self._batch
+        if run.has_orders:
+            self.come_here()  # where answers are under way, it is counted how many are heard before
         if self._caught != self.at:
             # The mark price that it brings is written down after it, as `kernel_market.take_funding` has it.
             found = batch.rows[row]
