@@ -327,6 +327,7 @@ class RunAhead:
             core.free,
             core.ids,
             engine.limits,
+            engine.me,
         ]
         small += books[2:]
         #: By the slots of pages: most of what there is room for was never used.

@@ -52,7 +52,7 @@ def test_an_engine_that_goes_back_comes_to_the_same(seed: int, monkeypatch: pyte
         ahead, engine = self._ahead, self._run.engine
         assert ahead._engine is engine
         if ahead.count and not ahead.has_stopped and found < 12:
-            before = arrays(engine)
+            before, status = arrays(engine), ahead.status
             for at in sorted(chance.sample(range(ahead.count), min(3, ahead.count)), key=lambda _: chance.random()):
                 ahead.go_to(at)
             ahead.go_on()
@@ -60,9 +60,10 @@ def test_an_engine_that_goes_back_comes_to_the_same(seed: int, monkeypatch: pyte
             # For what the last row has called, and what the engine calls the class itself for, which it does from here on.
             for clock in (before[".hands.clock"], after[".hands.clock"]):
                 clock["why"], clock["wakes"], clock["asks_funding"] = 0, 0, 0
-            for name, array in after.items():
+            # Of an event it may be said once that it comes, before what it is: then the time is that of its frame already.
+            for name, array in (after if ahead.status == status else {}).items():
                 assert array.tobytes() == before[name].tobytes(), name
-            found += 1
+            found += ahead.status == status
         return go(self)
 
     monkeypatch.setattr(walk.Walk, "go", back_and_forth)
