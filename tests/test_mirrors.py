@@ -81,6 +81,7 @@ HELD_BY: Final[dict[str, tuple[str, ...]]] = {
     "replay/fast_classes/class_log.py": ("tests/replay/fast_classes/test_class_run.py",),
     "replay/fast_classes/engine_book.py": ("tests/replay/fast_classes/test_class_run.py",),
     "replay/fast_classes/kernel_wakes.py": ("tests/replay/fast_classes/test_run_ahead.py",),
+    "replay/fast_classes/engine_calls.py": ("tests/replay/fast_classes/test_class_run.py",),
     "replay/fast_classes/engine_exchange.py": ("tests/replay/fast_classes/test_class_run.py",),
     # Runs that share a pass, and that part in one: each test is of what comes of them.
     "replay/many/*.py": ("tests/replay/many/test_many_runs*.py",),

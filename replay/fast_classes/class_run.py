@@ -8,33 +8,30 @@ read or written down, all is heard that it told until then.
 
 from __future__ import annotations
 
-import ctypes
-from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from numba.core import types
 
 from recordings.columns.column_batch import ColumnBatch, Flag, Kind, Names
 from replay.fast import kernel_engine
-from replay.fast.engine_layout import Engine, Status, Why, widen_engine
+from replay.fast.engine_layout import Status, Why, widen_engine
 from replay.fast.level_columns import LevelColumns
 from replay.fast.step import Step
 from replay.fast.step_run import StepRun
 from replay.fast_classes.class_log import ClassLog, LogInOrder
 from replay.fast_classes.engine_book import EngineBook
+from replay.fast_classes.engine_calls import EngineContext, Pointer
 from replay.fast_classes.engine_exchange import CLOCK_AT, EngineExchange, words_of
-from replay.fast_classes.run_ahead import NEVER, Notes, Pace, RunAhead, signature_of
+from replay.fast_classes.run_ahead import NEVER, Notes, Pace, RunAhead
 from replay.fast_classes.walk import Walk
 from replay.market.rules import CancelEarly
-from replay.strategy.context import Context
-from replay.strategy.desk import Desk
+from replay.strategy.decision_log import LogRow
+from replay.strategy.failures import failure_in
 from replay.strategy.plan import RunPlan
 from replay.strategy.session import Phase, TradingSession
 from replay.strategy.strategy import Strategy
-from replay.strategy.views import BookView
-from toolkit.keys import PairName
+from replay.strategy.views import Quote
 from toolkit.messages import FORM_FULL, EventKind, Message, StreamEvent
 from toolkit.timing.clock_jumps import jump_of
 from toolkit.timing.times import duration_ns
@@ -59,78 +56,10 @@ _OF_BOOK: Final = int(Why.BOOK | Why.QUOTE | Why.GAP)
 _OF_MARKET: Final = _OF_BOOK | _TRADE | _FUNDING
 _QUOTE: Final = int(Why.QUOTE)
 _OF_ANSWER: Final = int(Why.ORDER | Why.FILL)
-#: The engine hands over what it calls a step function with; of that Python takes the first three. What follows them is the
-#: caller's own, in registers and on its stack, on every platform that numba compiles for.
-_CALLED: Final = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)
 
 
 def _unused(*args: Any) -> None:
     """In place of a step function."""
-
-
-class _Pointer(types.WrapperAddressProtocol):
-    """A function of Python where the engine takes a compiled one."""
-
-    def __init__(self, function: Callable[[int, int, int], int], engine: Engine) -> None:
-        self._function = function
-        self._call = _CALLED(function)
-        self._signature = signature_of(engine)
-
-    def __call__(self, now: int, why: int, pair: int, *more: Any) -> int:
-        """As the engine calls it where it runs as plain Python."""
-        return self._function(int(now), int(why), int(pair))
-
-    def __wrapper_address__(self) -> int:
-        return ctypes.cast(self._call, ctypes.c_void_p).value or 0
-
-    def signature(self) -> Any:
-        return self._signature
-
-
-class _EngineContext(Context):
-    """What a strategy is given: before its desk is asked, it has heard all that the engine told until then."""
-
-    __slots__ = ("_run", "_session_desk", "_shown")
-
-    def __init__(self, run: ClassRun, session: TradingSession) -> None:
-        self._run = run
-        self._session = session
-        self._session_desk = session.desk
-        self._shown: dict[PairName, EngineBook] = {}
-        self._pairs = session.context.pairs
-        self._rng = session.context.rng
-
-    def book(self, pair: PairName) -> BookView:
-        """As `Context.book`."""
-        try:
-            return self._shown[pair]
-        except (KeyError, TypeError):
-            self._run.hear_of_books()
-            book = self._session.book(pair)
-            if isinstance(book, EngineBook):
-                self._shown[pair] = book
-            return book
-
-    def set_timer(
-        self, name: str, *, at_ns: int | None = None, after: str | None = None, every: str | None = None
-    ) -> None:
-        """As `Context.set_timer`."""
-        self._run.leave_walk()
-        super().set_timer(name, at_ns=at_ns, after=after, every=every)
-
-    def cancel_timer(self, name: str) -> bool:
-        """As `Context.cancel_timer`."""
-        self._run.leave_walk()
-        return super().cancel_timer(name)
-
-    @property
-    def _desk(self) -> Desk:  # type: ignore[override]
-        self._run.catch_up()
-        return self._session_desk
-
-
-# As for a book: what a mistake is reported with is the same in a plain session.
-_EngineContext.__name__ = _EngineContext.__qualname__ = Context.__name__
 
 
 class ClassRun(StepRun):
@@ -169,7 +98,7 @@ class ClassRun(StepRun):
         desk: Any = session.desk
         desk._exchange = self.exchange
         session.log = LogInOrder(plan.head, session._write_down, self.catch_up)
-        session.context = _EngineContext(self, session)
+        session.context = EngineContext(self, session)
         self._books = [EngineBook(self, place, key, self.markets[place]) for place, key in enumerate(self.keys)]
         self._unheard = set(range(len(self.keys)))
         self.stale_causes = [_NO_SNAPSHOT] * len(self.keys)
@@ -178,6 +107,7 @@ class ClassRun(StepRun):
         clock["every"] = 1  # of the times that a jump passes over; the timer itself is the session's
         clock["asks_funding"] = 1  # `ctx.funding` is the session's
         self._batch: ColumnBatch | None = None
+        self._kept: list[int] | None = None
         self._message: Message | None = None
         self.told = self._held_frame = 0
         self.is_counted = False
@@ -200,7 +130,7 @@ class ClassRun(StepRun):
             hands=hands._replace(pending=np.zeros((len(hands.orders), 2 * _PENDING_MAX), np.int64))
         )
         self._bind()
-        self.__dict__["_pointer"] = _Pointer(self._called, self.engine)
+        self.__dict__["_pointer"] = Pointer(self._called, self.engine)
 
     def _make_room(self) -> None:
         self._bind()
@@ -289,7 +219,15 @@ class ClassRun(StepRun):
         waking = self.session.waking
         if why == _QUOTE:
             # That it is one that calls, and the first of its time, the engine has seen.
-            waking.quote_changed(pair, self._cause(row), self._books[pair].top(), self._books[pair])
+            book = self._books[pair]
+            top = waking._tops[pair] = book.top()
+            if waking._gap_ns:
+                waking._slots[pair] = self.session.now_ns // waking._gap_ns
+            if waking._wanted[pair]:
+                self._call("quote", row, Quote(waking._pairs.names[pair], *top, book.is_stale))
+        elif why == _TRADE:
+            if waking._wanted[pair]:
+                self._call("trade", row, self._message_at(row))
         elif why & _OF_BOOK:
             if pair in self._unheard:
                 self._show(pair)
@@ -298,11 +236,48 @@ class ClassRun(StepRun):
             waking.book_changed(pair, self._cause(row), self._books[pair])
         else:
             assert self._batch is not None, "a message calls out of its batch"
-            message = self._batch.message(row)
-            if why & _TRADE:
-                waking.trade_came(pair, message)
+            waking.wake(self._batch.message(row), None)
+
+    def _call(self, kind: str, row: int, given: Any) -> None:
+        """As `TradingSession.call` and `Watch.call`, for what calls most often."""
+        session = self.session
+        desk, watch, rng, strategy = session.desk, session.watch, session._rng, session.strategy
+        acts: list[tuple[Any, ...]] = []
+        desk.acts = acts
+        draws, failure = rng.draws, None
+        watch.begin_many()
+        number = watch._count = watch._count + 1
+        watch._since = 1  # it is watched from when it is seen first
+        try:
+            if kind == "quote":
+                strategy.on_quote(session.context, given)
             else:
-                waking.wake(message, None)
+                strategy.on_trade(session.context, given)
+            watch._since = 0
+            if watch._asked == number:
+                watch.settle(number)
+        except BaseException as exc:
+            watch._since = 0
+            failure = failure_in(watch, session._loaded.files, f"on_{kind}", exc)
+            if failure is None:
+                raise
+        if acts or rng.draws != draws:
+            session.log.add(LogRow(session.now_ns, kind, self._cause(row), tuple(acts), rng.draws - draws))
+        if failure is not None:
+            session._fail(failure, kind)
+
+    def _message_at(self, row: int) -> Message:
+        """A message of the batch, by its place; as `ColumnBatch.message`, without numpy in between."""
+        batch = self._batch
+        assert batch is not None, "a message calls out of its batch"
+        if self._kept is None:
+            self._kept = batch.rows["row"].tolist()
+        kept = self._kept[row]
+        for rest in batch.rest:
+            if 0 <= kept < rest.count:
+                return rest.message(kept)
+            kept -= rest.count
+        return batch.message(row)  # which says what there is not
 
     def _cause(self, row: int) -> tuple[int, int]:
         message = self._message
@@ -460,7 +435,7 @@ class ClassRun(StepRun):
 
     def take(self, batch: ColumnBatch, places: npt.NDArray[np.int64], levels: LevelColumns, start: int = 0) -> None:
         """Take in a batch, which was read as a whole; see `StepRun.take`. Raises StrategyError where the strategy fails."""
-        self._batch = batch
+        self._batch, self._kept = batch, None
         self.is_counted = self.is_counted or bool((batch.rows["flags"] & Flag.COUNTED).any())
         super().take(batch, places, levels, start)
 

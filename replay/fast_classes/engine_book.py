@@ -114,7 +114,11 @@ class EngineBook(OrderBook):
         price, size = _BEST[side]
         quotes, base, scale = self._run.quotes, self._base, self._market.scale
         tick = quotes[base + price]
-        return (scale.price(tick), scale.size(quotes[base + size])) if tick and scale is not None else None
+        if not tick or scale is None:
+            return None
+        # As `scale.price` and `scale.size`, which are asked for thousands of times a second.
+        (over, under, _), (lot, per_lot, _) = scale._tick, scale._lot
+        return tick * over / under, quotes[base + size] * lot / per_lot
 
     def top(self) -> tuple[float | None, float, float | None, float]:
         """Price and size of the best bid and of the best ask; None and 0.0 where there is none."""
