@@ -36,7 +36,7 @@ _TIMES_MAX: Final = 4096
 _SHOWN_MAX: Final = 8
 #: Rows of a run ahead, at least and at most.
 _ROWS_MIN: Final = 2048
-_ROWS_MAX: Final = 1 << 16
+_ROWS_MAX: Final = 1 << 13
 #: Wakes that the engine calls for itself after a run ahead in vain.
 _WAITS_MIN: Final = 32
 _WAITS_MAX: Final = 1 << 15
