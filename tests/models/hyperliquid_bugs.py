@@ -173,7 +173,7 @@ def _no_positions_left(self: Any, coin: str, values: Any, time_ms: int | None) -
 
 BUGS: Final = (
     _bug("a book is ordered by stamps alone", (BookFusion, "_weigh", lambda self, form, ts: None)),
-    _bug("a level of size zero is the best", (book_side, "_held", lambda columns: columns)),
+    _bug("a level of size zero is the best", (book_side, "held", lambda columns: columns)),
     _bug("a quote of one side empties the other", (market, "_quoted", _all_told)),
     _bug(
         "the first live trade of a quiet coin is history",

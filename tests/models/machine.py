@@ -651,6 +651,7 @@ class Bug:
 def replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
     """Within it, an attribute of a class or module is another; one that only instances have gets one, too."""
     before = getattr(owner, name, _NOTHING)
+    assert before is not _NOTHING or isinstance(owner, type), f"{owner} has no {name}: nothing would be replaced"
     setattr(owner, name, value)
     try:
         yield
