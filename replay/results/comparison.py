@@ -119,9 +119,8 @@ def comparison_chart(results: Sequence[Result], letters: str) -> dict[str, Any]:
             for account in result.info.accounts:
                 if account.asset == asset:
                     who = letter if len(result.info.accounts) == 1 else label(f"{letter} {account.name}")
-                    color_of[who] = colors.SERIES[
-                        lines % len(colors.SERIES)
-                    ]  # in all panels together: each has its own
+                    # Counted over all panels, so that each line has a colour of its own.
+                    color_of[who] = colors.SERIES[lines % len(colors.SERIES)]
                     lines += 1
                     rows += [
                         {"ms": row["ms"] - start / NS_PER_MS, "net": row["net"], "who": who}

@@ -60,30 +60,23 @@ SERIES: Final = (
     "#a16207", "#4f46e5", "#db2777", "#65a30d", "#0284c7", LINE,
 )  # fmt: skip
 
+_SERIES_ON_DARK: Final = (
+    "#60a5fa", "#fb923c", "#4ade80", "#c084fc", "#fb7185", "#22d3ee",
+    "#facc15", "#818cf8", "#f472b6", "#a3e635", "#38bdf8", FAINT,
+)  # fmt: skip
+
 #: What each colour becomes on a dark page.
 DARK: Final = {
     "white": INK,
     HOLLOW: INK,
     INK: OUTLINE,
-    LINE: FAINT,
-    FAINT: LINE,
-    PINK: "#7f1d1d",
-    BLUE: "#60a5fa",
-    ORANGE: "#fb923c",
-    OUTLINE: "#273244",
-    GRID: "#1f2937",
+    LABEL: GREY,
     DARK_GREY: GREY,
     SUBTITLE: FAINT,
-    LABEL: GREY,
     AXIS: SUBTITLE,
-    **dict(
-        zip(
-            SERIES[2:-1],
-            (
-                *("#4ade80", "#c084fc", "#fb7185", "#22d3ee", "#facc15"),
-                *("#818cf8", "#f472b6", "#a3e635", "#38bdf8"),
-            ),
-            strict=True,
-        )
-    ),
+    FAINT: LINE,
+    OUTLINE: "#273244",
+    GRID: "#1f2937",
+    PINK: "#7f1d1d",
+    **dict(zip(SERIES, _SERIES_ON_DARK, strict=True)),
 }
