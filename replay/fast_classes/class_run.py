@@ -27,7 +27,7 @@ from replay.fast_classes.run_ahead import NEVER, Notes, Pace, RunAhead
 from replay.fast_classes.walk import Walk
 from replay.market.rules import CancelEarly
 from replay.strategy.decision_log import LogRow
-from replay.strategy.failures import failure_in
+from replay.strategy.failures import FAILURES, failure_in
 from replay.strategy.plan import RunPlan
 from replay.strategy.session import Phase, TradingSession
 from replay.strategy.strategy import Strategy
@@ -249,18 +249,17 @@ class ClassRun(StepRun):
         number = watch._count = watch._count + 1
         watch._since = 1  # it is watched from when it is seen first
         try:
-            if kind == "quote":
-                strategy.on_quote(session.context, given)
-            else:
-                strategy.on_trade(session.context, given)
-            watch._since = 0
-            if watch._asked == number:
-                watch.settle(number)
-        except BaseException as exc:
-            watch._since = 0
+            try:
+                if kind == "quote":
+                    strategy.on_quote(session.context, given)
+                else:
+                    strategy.on_trade(session.context, given)
+            finally:
+                watch._since = 0
+                if watch._asked == number:
+                    watch.settle(number)
+        except FAILURES as exc:
             failure = failure_in(watch, session._loaded.files, f"on_{kind}", exc)
-            if failure is None:
-                raise
         if acts or rng.draws != draws:
             session.log.add(LogRow(session.now_ns, kind, self._cause(row), tuple(acts), rng.draws - draws))
         if failure is not None:

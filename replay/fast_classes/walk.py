@@ -17,7 +17,7 @@ from recordings.columns.column_batch import ColumnBatch, Flag
 from replay.fast.engine_layout import Why
 from replay.fast_classes.run_ahead import NEVER, Notes, RunAhead
 from replay.strategy.decision_log import LogRow
-from replay.strategy.failures import failure_in
+from replay.strategy.failures import FAILURES, failure_in
 from replay.strategy.views import Quote
 from toolkit.books.orderbook import OrderBookEntry
 from toolkit.clock import perf_ns
@@ -181,18 +181,19 @@ class Walk:
                 number = watch._count = watch._count + 1
                 watch._since = first_ns
                 try:
-                    if why == _QUOTE:
-                        newest[place] = given
-                        if gap_ns:
-                            slots[place] = self.now_ns // gap_ns
-                        strategy.on_quote(context, given)
-                    else:
-                        strategy.on_trade(context, given)
-                    watch._since = 0
-                    if watch._asked == number:
-                        watch.settle(number)
-                except BaseException as exc:  # noqa: BLE001  # what is no failure of the strategy goes on
-                    watch._since = 0
+                    try:
+                        if why == _QUOTE:
+                            newest[place] = given
+                            if gap_ns:
+                                slots[place] = self.now_ns // gap_ns
+                            strategy.on_quote(context, given)
+                        else:
+                            strategy.on_trade(context, given)
+                    finally:
+                        watch._since = 0
+                        if watch._asked == number:
+                            watch.settle(number)
+                except FAILURES as exc:
                     self._fail(exc, why, rng.draws - draws)
                 if acts or rng.draws != draws:
                     self._log(why, rng.draws - draws)
@@ -309,8 +310,6 @@ class Walk:
         """A callback has raised: the run is over."""
         session, kind = self._run.session, _KINDS[why]
         failure = failure_in(session.watch, session._loaded.files, f"on_{kind}", exc)
-        if failure is None:
-            raise exc
         if session.desk.acts or draws:
             self._log(why, draws)
         session._fail(failure, kind)

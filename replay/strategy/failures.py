@@ -7,12 +7,15 @@ import traceback
 from collections.abc import Callable, Collection
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Final
 
 from replay.strategy.watch import TookTooLong, Watch
 from toolkit.errors import ConfigError, TickdeckError
 
-__all__ = ["StrategyError", "described", "failure_in", "failure_of", "own_line", "said_of"]
+__all__ = ["FAILURES", "StrategyError", "described", "failure_in", "failure_of", "own_line", "said_of"]
+
+#: Whatever a callback raises is the strategy's own failure, but for what ends the program: that goes on.
+FAILURES: Final = (Exception, SystemExit, TookTooLong)
 
 
 class StrategyError(TickdeckError):
@@ -83,18 +86,14 @@ def failure_of(
     """Call a callback of a strategy, of that name; whatever it raises, or that it took too long, as its own failure."""
     try:
         watch.call(function, *args)
-    except BaseException as exc:  # what is no failure of the strategy goes on
-        failure = failure_in(watch, files, name, exc)
-        if failure is None:
-            raise
-        return failure
+    except FAILURES as exc:
+        return failure_in(watch, files, name, exc)
     return None
 
 
-def failure_in(watch: Watch, files: Collection[str], name: str, exc: BaseException) -> StrategyError | None:
-    """What a callback of that name has raised, as the strategy's own failure; None for what is none: it goes on."""
+def failure_in(watch: Watch, files: Collection[str], name: str, exc: BaseException) -> StrategyError:
+    """One of `FAILURES`, which a callback of that name has raised, in words."""
     if isinstance(exc, TookTooLong):
         most = f"took longer than {watch.seconds_max:g} s, which is what a callback may compute"
         return described(ConfigError(most).with_traceback(exc.__traceback__), files, name)
-    # Whatever a strategy raises is its own failure.
-    return described(exc, files, name) if isinstance(exc, Exception | SystemExit) else None
+    return described(exc, files, name)

@@ -10,9 +10,10 @@ it. A call that does not come back to Python (a C function that computes or wait
 from __future__ import annotations
 
 import ctypes
+import sys
 import threading
 from collections.abc import Callable
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 from toolkit.clock import NS_PER_S, cpu_ns_of, perf_ns
 
@@ -81,33 +82,33 @@ class Watch:
             took = perf_ns() - began
             if took > self.slowest_ns:
                 self.slowest_ns = took
-            # Either the thread sees that the callback has ended, or it is seen here that the thread did not.
-            while self._asked == number and self._raised != number:
-                pass
-        if self._raised == number:
-            self._end_raised()
+            if self._asked == number or self._raised == number:
+                self.settle(number)
 
     def begin_many(self) -> None:
         """
         Callbacks follow of which so many are called that each of them is not worth a look at the clock.
 
         Their caller counts each in `_count`, says before it in `_since` when the first one began and after it 0, and then
-        calls `settle` where `_asked` is its number. They have as long as others, from when they are seen first.
+        calls `settle` where `_asked` is its number, also where it has raised. They have as long as others, from when they
+        are seen first.
         """
         if self._thread is None:
             self._begin()
         self._is_many = True
 
     def settle(self, number: int) -> None:
-        """A callback has ended that the thread is about to end. Raises TookTooLong where it did."""
+        """
+        A callback has ended, or has raised, that the thread is about to end.
+
+        Raises TookTooLong where it did end it, unless that is what was raised.
+        """
+        # Either the thread sees that the callback has ended, or it is seen here that the thread did not.
         while self._asked == number and self._raised != number:
             pass
-        if self._raised == number:
-            self._end_raised()
-
-    def _end_raised(self) -> NoReturn:
-        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self._target), None)
-        raise TookTooLong
+        if self._raised == number and not isinstance(sys.exception(), TookTooLong):
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self._target), None)
+            raise TookTooLong
 
     def close(self) -> None:
         """Watch no more."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -14,12 +15,15 @@ from replay.strategy.backtesting import settings_of
 from replay.strategy.context import Context
 from replay.strategy.loading import load_strategy
 from replay.strategy.plan import RunPlan
+from replay.strategy.session import TradingSession
 from replay.strategy.strategy import Strategy, Wakes
 from replay.strategy.views import BookView, Gap, OwnFill, OwnOrder, Quote
+from replay.strategy.watch import Watch
 from tests.replay.backtest.market_messages import Messages
 from tests.replay.fast.plain_engine import uncompiled  # noqa: F401  # it is a fixture
 from tests.replay.fast.random_tapes import KEY, random_tape, tape_of_forms
 from tests.replay.fast_classes.both_ways import both_ways, in_frames, over_the_engine, plainly
+from toolkit.errors import ConfigError
 from toolkit.keys import PairKey
 from toolkit.messages import EventKind, FundingInfo, FundingKind, Message, Trade
 
@@ -229,13 +233,15 @@ class Once(Strategy):
             ctx.set_timer("own", every="300ms")
         elif self.what == "fails":
             raise KeyError(pair)
+        elif self.what == "interrupted":
+            raise KeyboardInterrupt
         elif self.what == "caught":
             try:
                 ctx.buy(pair, 1, 90, tif="never")
-            except Exception:  # noqa: BLE001  # it takes no notice
+            except ConfigError:
                 ctx.log("refused")
         elif self.what == "other":
-            self.on_trade = self.later  # type: ignore[method-assign]
+            self.__dict__["on_trade"] = self.later
         while self.what == "loops":
             pass
 
@@ -273,6 +279,67 @@ def test_a_callback_among_many_that_takes_too_long_is_ended() -> None:
     failures = over_the_engine(plan, tape_of("trade"))[1], plainly(plan, tape_of("trade"))[1]
     assert "on_trade: took longer than 0.05 s" in str(failures[0])
     assert str(failures[0]) == str(failures[1])
+
+
+#: Sessions of `Late`.
+OPENED: list[TradingSession] = []
+
+
+def end_late(watch: Watch) -> None:
+    """Have a callback be found to take too long now, and be ended once it is over."""
+    number = watch._asked = watch._count
+
+    def end() -> None:
+        while watch._since:
+            pass
+        watch._raised = number
+
+    threading.Thread(target=end).start()
+
+
+class Late(Strategy):
+    """Raises just as the thread of its watch has found that it takes too long."""
+
+    at: str = "quote"
+    wakes = Wakes(quotes=True, trades=True)
+
+    def on_quote(self, ctx: Context, quote: Quote) -> None:
+        self.called("quote")
+
+    def on_trade(self, ctx: Context, trade: Trade) -> None:
+        self.called("trade")
+
+    def called(self, kind: str) -> None:
+        if kind == self.at:
+            end_late(OPENED[-1].watch)
+            raise ValueError("it has seen enough")
+
+
+@pytest.fixture(params=["walk", "engine"])
+def _caller(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A class is called in a walk, or out of the engine."""
+    if request.param == "engine":
+        monkeypatch.setattr(ClassRun, "_may_run_ahead", False)
+
+
+@pytest.mark.usefixtures("_caller")
+@pytest.mark.parametrize("kind", ["trade", "quote"])
+def test_a_callback_that_raises_while_it_is_ended_is_waited_for(kind: str) -> None:
+    """Else it would be ended a moment later, in the middle of something else."""
+    plan = RunPlan(load_strategy(Late), [KEY], settings_of(parameters={"at": kind}))
+    failure = over_the_engine(plan, tape_of(kind), opened=OPENED)[1]
+    assert f"on_{kind}: took longer than 5 s" in str(failure)
+
+
+@pytest.mark.usefixtures("_caller")
+@pytest.mark.parametrize("last", ["quote", "trade", "funding"])
+def test_what_ends_the_program_is_no_failure_of_the_strategy(last: str) -> None:
+    opened: list[TradingSession] = []
+    plan = RunPlan(load_strategy(Once), [KEY], settings_of(parameters={"what": "interrupted"}))
+    with pytest.raises(KeyboardInterrupt):
+        over_the_engine(plan, tape_of(last), opened=opened)
+    assert opened[0].failure is None
+    assert not opened[0].watch._since
 
 
 def test_funding_is_heard_once_where_a_strategy_acts_at_it() -> None:
