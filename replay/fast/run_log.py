@@ -173,17 +173,13 @@ class _Tops:
         if (last := bisect_left(frames, end)) == 0 or frames[last - 1] < begin:
             return begin
         end = frames[last - 1] + 1  # what comes after it is of a frame that is not over
-        recorder, stales, pairs, times = self._recorder, self.stales, self._pairs, self.times
+        stales, pairs, times = self.stales, self._pairs, self.times
         tops = self._tops[bisect_left(self._tops, begin) : bisect_left(self._tops, end)]
-        pair = pairs[tops[0]] if tops else -1
-        if pair < 0 or not recorder.ledger.is_known(pair) or recorder._changed or recorder._moved or self.valued:
+        if not tops or any(stales[at] or pairs[at] != pairs[tops[0]] for at in tops):
             return begin
-        if any(stales[at] or pairs[at] != pair for at in tops):
-            return begin
-        self.tell()
         bids, bid_lots, asks, ask_lots = self._columns
         rows = [(times[at], bids[at] or None, bid_lots[at], asks[at] or None, ask_lots[at]) for at in tops]
-        recorder.note_frames(pair, rows, is_doubtful=recorder._is_doubtful)
+        self._recorder.note_frames(pairs[tops[0]], rows, is_doubtful=self._recorder._is_doubtful)
         return end
 
     def tell(self) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from replay.fast import run_log
 from replay.fast.actions import BUY, GTC, IOC, POST_ONLY, SELL, amend, cancel, keep, open_count, own, send
 from replay.fast.step import step
 from replay.fast_classes.strategy_backtest import backtest
@@ -62,6 +63,15 @@ def chases(now: Any, why: Any, q: Any, me: Any, p: Any, s: Any, act: Any) -> Non
         amend(act, 0, own(act, 0).tick - p.away, own(act, 0).size)
     else:
         send(act, 0, s.calls % 2, q[0].bid if s.calls % 2 == 0 else q[0].ask, q[0].lot, POST_ONLY, 0)
+
+
+@step(quotes=True, state={"calls": 0})
+def holds(now: Any, why: Any, q: Any, me: Any, p: Any, s: Any, act: Any) -> None:
+    """Trades now and then, each time the other way and twice as much, and holds that meanwhile."""
+    s.calls += 1
+    if s.calls % 12 == 1 and q[0].bid and q[0].ask:
+        side = BUY if s.calls % 24 == 1 else SELL
+        send(act, 0, side, q[0].ask + 5 if side == BUY else q[0].bid - 5, 3 * q[0].lot, IOC, 0)
 
 
 STEPS = {each.name: each for each in (busy, keeps_both, chases)}
@@ -228,6 +238,21 @@ def test_books_of_several_forms_and_venues_are_said_the_same_of(seed: int) -> No
     # Of what is heard at one instant, funding and answers are not told apart by what was first.
     latency = "entry=3ms,cancel.entry=1ms,response=2ms"
     compiled, python = in_both_tiers(busy, tape_of_forms(seed, keys), keys, latency=latency)
+    check_all_the_same(compiled, python)
+
+
+@pytest.mark.parametrize("pairs", [1, 2])
+@pytest.mark.parametrize("batch", [9, 500])
+@pytest.mark.parametrize("of_forms", [True, False])
+def test_what_is_held_is_valued_the_same_in_stretches(
+    pairs: int, batch: int, of_forms: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of one pair or two, with books that cannot be believed in between; a log may end where a frame does not."""
+    monkeypatch.setattr(run_log, "_FEW", 2)
+    keys = [KEY, PairKey("dydx_v4", "ETH-USD")][:pairs]
+    tape = tape_of_forms(pairs, keys, 400) if of_forms else random_tape(pairs, 400)
+    compiled, python = in_both_tiers(holds, tape, keys if of_forms else [KEY], batch=batch, latency=SLOW)
+    assert python.fills.height > 3
     check_all_the_same(compiled, python)
 
 
