@@ -30,10 +30,10 @@ from replay.fast import kernel_actions, kernel_engine  # noqa: F401  # the first
 from replay.fast.engine_layout import Engine
 from replay.fast.step import Step
 from toolkit.errors import ConfigError
-from toolkit.kernels.compiling import KeptCode
+from toolkit.kernels.compiling import KeptCode, folder_of
 from toolkit.kernels.disk_cache import are_compiled, note_compiled, usable_folder
 
-__all__ = ["layout_of", "note_engine", "packed", "pointer_to", "say_compiling"]
+__all__ = ["c_function", "layout_of", "note_engine", "packed", "pointer_to", "say_compiling", "signature_of"]
 
 #: What is noted of once the engine is compiled.
 _ENGINE: Final = "engine"
@@ -72,17 +72,7 @@ def pointer_to(step: Step, engine: Engine) -> Any:
     Raises ConfigError, which names the line, for what cannot be compiled.
     """
     say_compiling("step functions")
-    words = numba.typeof(engine.parameters)
-    signature = types.int64(
-        types.int64,
-        types.int64,
-        types.int64,
-        numba.typeof(engine.quotes),
-        numba.typeof(engine.me),
-        words,
-        words,
-        numba.typeof(engine.hands),
-    )
+    signature = signature_of(engine)
     layouts = layout_of(step.parameters), layout_of(step.state)
     path = _file_for(step, layouts)
     try:
@@ -113,8 +103,29 @@ def _compiled(
     sys.modules[module.__name__] = module  # what was kept on disk is loaded into it, by its name
     # The file is for numba, which keeps code by files: what it holds after a power cut is of no consequence.
     exec(compile(_WRAPPER, path, "exec"), vars(module))  # noqa: S102  # the text above
-    made: Any = CFunc(vars(module)["call"], (signature.args, signature.return_type), locals={}, options=options)
-    made._cache = KeptCode(vars(module)["call"])
+    return c_function(vars(module)["call"], signature, **options)
+
+
+def signature_of(engine: Engine) -> Any:
+    """What an engine calls for a wake, as numba has it."""
+    words = numba.typeof(engine.parameters)
+    return types.int64(
+        types.int64,
+        types.int64,
+        types.int64,
+        numba.typeof(engine.quotes),
+        numba.typeof(engine.me),
+        words,
+        words,
+        numba.typeof(engine.hands),
+    )
+
+
+def c_function(function: Any, signature: Any, **options: Any) -> Any:
+    """A function compiled to be called by its address; what is compiled is kept beside the kernels, if they are kept."""
+    made: Any = CFunc(function, (signature.args, signature.return_type), locals={}, options=options)
+    if folder_of(function.__module__) is not None:
+        made._cache = KeptCode(function)
     made.compile()
     return made
 

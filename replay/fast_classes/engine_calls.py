@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from numba.core import types
 
+from replay.fast.compiled_step import signature_of
 from replay.fast.engine_layout import Engine
 from replay.fast_classes.engine_book import EngineBook
-from replay.fast_classes.run_ahead import signature_of
 from replay.strategy.context import Context
 from replay.strategy.desk import Desk
 from replay.strategy.session import TradingSession

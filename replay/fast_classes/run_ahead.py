@@ -12,20 +12,18 @@ from __future__ import annotations
 import heapq
 from typing import Any, Final
 
-import numba
 import numpy as np
 import numpy.typing as npt
 from numba.core import types
-from numba.core.ccallback import CFunc
 
 from replay.fast import kernel_engine
+from replay.fast.compiled_step import c_function, signature_of
 from replay.fast.engine_layout import Engine, Why
 from replay.fast_classes.engine_exchange import CLOCK_AT, words_of
 from replay.fast_classes.kernel_wakes import HEAD_WORDS, SHOWN_WORDS, STATE_WORDS, note_wake
-from toolkit.kernels.compiling import KeptCode, folder_of
 from toolkit.timing.timers import Timers
 
-__all__ = ["NEVER", "Notes", "Pace", "RunAhead", "due_times", "signature_of"]
+__all__ = ["NEVER", "Notes", "Pace", "RunAhead", "due_times"]
 
 #: The engine's clock has no later time.
 NEVER: Final = 1 << 62
@@ -48,21 +46,6 @@ _COUNTED, _OPEN, _ANSWERS, _ANSWER_AT = (CLOCK_AT[name] for name in ("counted", 
 _FUNDING: Final = int(Why.FUNDING)
 
 
-def signature_of(engine: Engine) -> Any:
-    """What the engine calls for a wake, as numba has it."""
-    words = numba.typeof(engine.parameters)
-    return types.int64(
-        types.int64,
-        types.int64,
-        types.int64,
-        numba.typeof(engine.quotes),
-        numba.typeof(engine.me),
-        words,
-        words,
-        numba.typeof(engine.hands),
-    )
-
-
 class _Noting(types.WrapperAddressProtocol):
     """`note_wake`, compiled where the engine is."""
 
@@ -78,13 +61,7 @@ class _Noting(types.WrapperAddressProtocol):
     def __wrapper_address__(self) -> int:
         found = _compiled.get(self._signature)
         if found is None:
-            made: Any = CFunc(
-                note_wake, (self._signature.args, self._signature.return_type), locals={}, options={"_nrt": False}
-            )
-            if folder_of(note_wake.__module__) is not None:
-                made._cache = KeptCode(note_wake)
-            made.compile()
-            found = _compiled[self._signature] = made
+            found = _compiled[self._signature] = c_function(note_wake, self._signature, _nrt=False)
         address: int = found.address
         return address
 
