@@ -93,6 +93,14 @@ def every_state(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("recordings.states.checkpoints.TABLES_PER_BYTE", 0)
 
 
+@pytest.fixture
+def uncompiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The compiled engine's own source as plain Python: a test of what it does need not wait for a compiler."""
+    from tests.replay.fast.plain_engine import leave_uncompiled  # most tests do without what it loads
+
+    leave_uncompiled(monkeypatch)
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of captures from real exchanges; it stands beside the repository, or where TICKDECK_SHARED_DATA says."""

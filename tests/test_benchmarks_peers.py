@@ -16,7 +16,6 @@ from benchmarks.captures import BINANCE
 from benchmarks.grid import GRID, wanted
 from benchmarks.harness import Options
 from benchmarks.peer_environments import ENVIRONMENT, PeerFailed, peer_job, peer_turns
-from tests.replay.fast.plain_engine import uncompiled  # noqa: F401  # a fixture
 
 MS = 1_000_000
 START_MS = 1_723_161_255_000

@@ -12,7 +12,6 @@ from click.testing import CliRunner
 
 from benchmarks import reference
 from benchmarks.reference import LOSS_MAX, REFERENCE, losses, multiples, other_work
-from tests.replay.fast.plain_engine import uncompiled  # noqa: F401  # a fixture
 
 
 def busy(loops: int) -> Callable[[], int]:

@@ -20,7 +20,6 @@ from replay.state_messages import messages_of_state
 from replay.tape import Tape as Played
 from tests.golden.expectations import RECORDINGS
 from tests.replay.busy_tapes import Tape, sealed
-from tests.replay.fast.plain_engine import uncompiled  # noqa: F401  # a fixture
 from toolkit.books.tracker import OrderBookTracker
 
 FINE: dict[str, Any] = {"assumed": {"tick": "0.000001", "lot": "0.00001", "min_notional": "0.000001"}}

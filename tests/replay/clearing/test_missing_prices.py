@@ -16,7 +16,6 @@ from replay.results.result import Result
 from replay.results.run_info import run_info
 from replay.strategy.plan import RunSettings
 from tests.replay.clearing.money_tapes import DAY, HOUR, START, Market, cash, funded, run
-from tests.replay.fast.plain_engine import uncompiled  # noqa: F401  # a fixture
 from tests.replay.strategy.sessions import Played
 from tests.tapes import collector_line, import_files
 from toolkit.cli.options.run_options import assumed_of

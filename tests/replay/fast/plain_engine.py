@@ -17,7 +17,7 @@ from replay.many import step_forks
 from replay.results.result import Result
 from toolkit.kernels.compiling import plain
 
-__all__ = ["check_same", "leave_uncompiled", "uncompiled"]
+__all__ = ["check_same", "leave_uncompiled"]
 
 
 def in_place(pointer: Step) -> Any:
@@ -36,14 +36,8 @@ def in_place(pointer: Step) -> Any:
     return call
 
 
-@pytest.fixture
-def uncompiled(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The engine's own source as plain Python: a test of what it does need not wait for a compiler."""
-    leave_uncompiled(monkeypatch)
-
-
 def leave_uncompiled(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As `uncompiled`, with the constants of the engine as they are now."""
+    """What the fixture `uncompiled` does, with the constants of the engine as they are now."""
 
     def quietly(kernel: Any) -> Any:
         in_python = plain(kernel)

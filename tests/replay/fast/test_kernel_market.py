@@ -13,7 +13,6 @@ from replay.fast.level_columns import counted
 from replay.fast.step_run import StepRun
 from replay.strategy.backtesting import settings_of
 from replay.strategy.plan import RunPlan
-from tests.replay.fast.plain_engine import uncompiled  # noqa: F401  # a fixture
 from tests.replay.fast.steps import quiet
 from tests.tapes import diff, quote, snapshot
 from toolkit.books.tracker import OrderBookTracker

@@ -17,7 +17,6 @@ from replay.results.run_info import QueueInfo
 from tests.golden.expectations import NEWEST
 from tests.replay.backtest.market_messages import Messages
 from tests.replay.fast.both_tiers import check_all_the_same, in_both_tiers
-from tests.replay.fast.plain_engine import uncompiled  # noqa: F401  # a fixture
 from tests.replay.fast.random_tapes import KEY, in_finer_steps, random_tape, tape_of_forms
 from tests.replay.fast.steps import busy
 from toolkit.keys import PairKey

@@ -31,7 +31,7 @@ from replay.strategy.failures import StrategyError
 from replay.strategy.plan import RunPlan
 from tests.golden.expectations import NEWEST, RECORDINGS
 from tests.replay.fast.both_tiers import check_all_the_same
-from tests.replay.fast.plain_engine import check_same, uncompiled  # noqa: F401  # the second is a fixture
+from tests.replay.fast.plain_engine import check_same
 from tests.replay.fast.steps import busy, fails_by_half, fails_by_index, fails_by_price, quiet
 from tests.tapes import quote, snapshot
 from toolkit.errors import ConfigError

@@ -21,7 +21,7 @@ from replay.strategy.session import TradingSession
 from replay.strategy.strategy import Strategy, Wakes
 from replay.strategy.views import BookView, OwnOrder, Quote
 from tests.replay.backtest.market_messages import Messages
-from tests.replay.fast.plain_engine import leave_uncompiled, uncompiled  # noqa: F401  # the second is a fixture
+from tests.replay.fast.plain_engine import leave_uncompiled
 from tests.replay.fast.random_tapes import KEY, in_finer_steps, random_tape, tape_of_forms
 from tests.replay.fast_classes.both_ways import both_ways, in_frames, over_the_engine, plainly
 from tests.replay.fast_classes.busy_class import variant

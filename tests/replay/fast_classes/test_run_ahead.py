@@ -13,7 +13,6 @@ from replay.fast_classes import walk
 from replay.fast_classes.kernel_wakes import STATE_WORDS, note_wake
 from replay.fast_classes.run_ahead import NEVER, Pace, RunAhead, due_times
 from replay.strategy.strategy import Strategy
-from tests.replay.fast.plain_engine import uncompiled  # noqa: F401  # it is a fixture
 from tests.replay.fast.random_tapes import KEY, random_tape, tape_of_forms
 from tests.replay.fast_classes.both_ways import both_ways
 from tests.replay.fast_classes.busy_class import variant

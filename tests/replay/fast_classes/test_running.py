@@ -21,7 +21,7 @@ from replay.strategy.plan import RunPlan
 from replay.strategy.strategy import Strategy, Wakes
 from replay.tape import Tape
 from tests.golden.expectations import NEWEST, RECORDINGS
-from tests.replay.fast.plain_engine import check_same, uncompiled  # noqa: F401  # the second is a fixture
+from tests.replay.fast.plain_engine import check_same
 from tests.replay.fast_classes.both_ways import check_equal
 from tests.replay.fast_classes.busy_class import Busy, variant
 from tests.tapes import TS, book_frame, collector_line, import_files

@@ -14,7 +14,6 @@ from replay.results.result import Result
 from replay.strategy.context import Context
 from replay.strategy.strategy import Strategy, Wakes
 from tests.golden.expectations import NEWEST
-from tests.replay.fast.plain_engine import uncompiled  # noqa: F401  # a fixture
 from tests.replay.fast_classes.both_ways import check_equal
 from tests.replay.fast_classes.busy_class import Busy
 from tests.replay.strategy.churner import Churner

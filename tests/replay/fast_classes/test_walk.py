@@ -20,7 +20,6 @@ from replay.strategy.strategy import Strategy, Wakes
 from replay.strategy.views import BookView, Gap, OwnFill, OwnOrder, Quote
 from replay.strategy.watch import Watch
 from tests.replay.backtest.market_messages import Messages
-from tests.replay.fast.plain_engine import uncompiled  # noqa: F401  # it is a fixture
 from tests.replay.fast.random_tapes import KEY, random_tape, tape_of_forms
 from tests.replay.fast_classes.both_ways import both_ways, in_frames, over_the_engine, plainly
 from toolkit.errors import ConfigError

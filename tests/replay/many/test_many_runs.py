@@ -19,7 +19,7 @@ from replay.strategy.context import Context
 from replay.strategy.failures import StrategyError
 from replay.strategy.strategy import Strategy, Wakes
 from tests.golden.expectations import RECORDINGS
-from tests.replay.fast.plain_engine import check_same, uncompiled  # noqa: F401  # the second is a fixture
+from tests.replay.fast.plain_engine import check_same
 from tests.replay.fast.steps import busy, quiet
 from tests.replay.many.test_many_runs_forks import Gambler
 from toolkit.errors import ConfigError

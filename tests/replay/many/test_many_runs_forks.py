@@ -19,7 +19,7 @@ from replay.strategy.failures import StrategyError
 from replay.strategy.strategy import Strategy, Wakes
 from replay.strategy.views import Quote
 from tests.golden.expectations import RECORDINGS
-from tests.replay.fast.plain_engine import check_same, uncompiled  # noqa: F401  # the second is a fixture
+from tests.replay.fast.plain_engine import check_same
 from tests.replay.fast.steps import busy, quiet
 from toolkit.clock import format_ns
 from toolkit.errors import ConfigError
