@@ -289,6 +289,10 @@ class ColumnarTaker(ABC):
     """Takes frames by the batch, on the state of one protocol and of the books that it keeps."""
 
     @abstractmethod
+    def rests(self) -> bool:
+        """Whether the next frame is not for it, whatever it is; to be asked once of each, and `take` only where not."""
+
+    @abstractmethod
     def take(self, frames: FrameBatch, begin: int, digest: bytes) -> Taken:
         """
         Take frames in from `begin` on, as far as it can; none, if the first is not for it.

@@ -130,10 +130,11 @@ class Normalizer:
 
         None where the frame at `begin` has to go that way. `collect` is to be called after the last of these rows.
         """
-        taker = self._takers.get(rows.venue(begin)) if self._takers else None
-        if taker is None:
+        venue = rows.venue(begin)
+        taker = self._takers.get(venue)
+        if taker is None or taker.rests():
             return None
-        taken = taker.take(rows.of_venue(rows.venue(begin)), begin, self.chain.digest())
+        taken = taker.take(rows.of_venue(venue), begin, self.chain.digest())
         if taken.end == begin:
             return None
         self.chain.restart(taken.digest)

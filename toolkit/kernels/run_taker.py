@@ -80,12 +80,15 @@ class RunTaker(ColumnarTaker, Generic[Name]):
         self._gathered = Collected()
         self._rest = Rest()
 
+    def rests(self) -> bool:
+        if not self._rest.has_frame():
+            return False
+        if self._touched is not None:
+            # All is the protocol's for some hundred frames, which need not be looked at one by one.
+            self._leave_all()
+        return True
+
     def take(self, frames: FrameBatch, begin: int, digest: bytes) -> Taken:
-        if self._rest.has_frame():
-            if self._touched is not None:
-                # All is the protocol's for some hundred frames, which need not be looked at one by one.
-                self._leave_all()
-            return Taken(end=begin, digest=digest)
         if self._rest.has_stopped_at(frames, begin):
             return Taken(end=begin, digest=digest)
         self._refresh()
