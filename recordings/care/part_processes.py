@@ -7,20 +7,19 @@ Such a module reads its task as one line of JSON from its input, answers with li
 from __future__ import annotations
 
 import contextlib
-import os
 import queue
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Generic, NoReturn, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import msgspec
 
-from recordings.storage.child_environment import child_environment
+from recordings.storage.child_environment import child_environment, module_command
 
-__all__ = ["PartProcesses", "end_with_input", "say"]
+__all__ = ["PartProcesses", "say"]
 
 _encode = msgspec.json.encode
 
@@ -87,8 +86,7 @@ class PartProcesses(Generic[Answer]):
     def _start(self, number: int) -> None:
         try:
             process = subprocess.Popen(
-                # Not from where it is started: a `recordings.py` of a user's there would be taken for our package.
-                [sys.executable, "-P", "-m", self._module, str(self._folder)],
+                module_command(self._module, str(self._folder)),
                 env=child_environment(),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -123,13 +121,3 @@ def say(answer: msgspec.Struct) -> None:
     """Of such a process: its next answer."""
     sys.stdout.buffer.write(_encode(answer) + b"\n")
     sys.stdout.buffer.flush()
-
-
-def end_with_input() -> None:
-    """Of such a process, once it has read its task: end it with its input."""
-    threading.Thread(target=_end_with_input, name="input", daemon=True).start()
-
-
-def _end_with_input() -> NoReturn:
-    sys.stdin.buffer.read()
-    os._exit(1)

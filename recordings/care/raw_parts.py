@@ -23,13 +23,14 @@ from typing import Final, NoReturn
 
 import msgspec
 
-from recordings.care.part_processes import PartProcesses, end_with_input, say
+from recordings.care.part_processes import PartProcesses, say
 from recordings.care.raw_replay import Played, RawReplay
 from recordings.format.manifest import Manifest, Segment
 from recordings.format.schema import RAW_TABLE
 from recordings.recording import Recording
 from recordings.states.checkpoints import encode_checkpoint, read_checkpoint
 from recordings.states.normalizer import Normalizer
+from recordings.storage.child_environment import end_with_input
 from toolkit.errors import RecordingError
 from toolkit.gc_tuning import rare_collections
 

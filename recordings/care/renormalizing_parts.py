@@ -24,7 +24,7 @@ from typing import Final, NoReturn
 
 import msgspec
 
-from recordings.care.part_processes import PartProcesses, end_with_input, say
+from recordings.care.part_processes import PartProcesses, say
 from recordings.care.raw_parts import state_hash
 from recordings.care.remade_segments import RemadeSegments, remade_segment
 from recordings.care.rewriting import Rewrite
@@ -37,6 +37,7 @@ from recordings.states.checkpoints import is_worth_keeping, write_checkpoint
 from recordings.states.compiling_beside import CompilingBeside
 from recordings.states.normalizer import Normalizer
 from recordings.storage.atomic_files import make_folder, sync_folder
+from recordings.storage.child_environment import end_with_input
 from recordings.storage.crash_points import this_is
 from toolkit.errors import RecordingError
 from toolkit.gc_tuning import rare_collections

@@ -5,12 +5,13 @@ What it does is most of what an import does beside the protocol: decompressing, 
 the `raw` table. It finds the ends of segments for itself, by the same rule, so what is written is the same.
 
 `python -m recordings.importing.reading_apart` reads what it shall do as one line of JSON. It answers with a head of JSON,
-batches of frames behind some of these, and at the end what is to be said of the files. It ends with its input.
+batches of frames after some of these, and at the end what is to be said of the files. It ends with its input.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import queue
 import signal
@@ -20,6 +21,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from io import FileIO
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Final, NoReturn, Self
@@ -35,7 +37,7 @@ from recordings.importing.captured_frames import CapturedFrames
 from recordings.importing.segment_cuts import SegmentCuts
 from recordings.sealing.raw_writer import RawFile
 from recordings.states.normalizer import Normalizer
-from recordings.storage.child_environment import child_environment
+from recordings.storage.child_environment import child_environment, end_with_input, module_command
 from recordings.storage.crash_points import this_is
 from toolkit.errors import ImportFailed
 from toolkit.gc_tuning import rare_collections
@@ -191,7 +193,7 @@ class ReadingApart:
 
     def _listen(self, process: subprocess.Popen[bytes]) -> None:
         try:
-            if process.stdin is not None and process.stdout is not None:
+            if process.stdin is not None and isinstance(process.stdout, FileIO):  # unbuffered, as it is started
                 with contextlib.suppress(BrokenPipeError):  # how it ended is said below
                     _write(process.stdin, _encode(self._task) + b"\n")
                 while self._take(process.stdout):
@@ -200,7 +202,7 @@ class ReadingApart:
             self._fail(exc)
         self._batches.put(None)
 
-    def _take(self, stream: IO[bytes]) -> bool:
+    def _take(self, stream: FileIO) -> bool:
         """What it says next; whether more is to come."""
         lengths = _read(stream, _LENGTHS.size)
         if lengths is None:
@@ -273,8 +275,7 @@ class RawApart:
 def _started() -> subprocess.Popen[bytes]:
     try:
         return subprocess.Popen(
-            # Not from where it is started: a `recordings.py` of a user's there would be taken for our package.
-            [sys.executable, "-P", "-m", "recordings.importing.reading_apart"],
+            module_command("recordings.importing.reading_apart"),
             env=child_environment(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -293,12 +294,12 @@ def _write(stream: IO[bytes], content: bytes) -> None:
         view = view[stream.write(view) :]
 
 
-def _read(stream: IO[bytes], count: int) -> Any:
+def _read(stream: FileIO, count: int) -> Any:
     """So many bytes; None where the stream ends before them."""
     buffer = pa.allocate_buffer(count)
     view, at = memoryview(buffer), 0
     while at < count:
-        got = stream.readinto(view[at:])  # type: ignore[attr-defined]
+        got = stream.readinto(view[at:])
         if not got:
             return None
         at += got
@@ -367,7 +368,7 @@ def main() -> NoReturn:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     this_is("reader")
     task = msgspec.json.decode(sys.stdin.buffer.readline(), type=ReadingTask)
-    threading.Thread(target=_end_with_input, name="input", daemon=True).start()
+    end_with_input()
     # What somebody prints must not come among what is said.
     out, sys.stdout = sys.stdout.buffer, sys.stderr
     keep_freed_memory()
@@ -391,14 +392,8 @@ def main() -> NoReturn:
             raise
         except OSError as exc:
             path = exc.filename if isinstance(exc.filename, str) else ""
-            say(_Said(failed=exc.strerror or str(exc), errno=exc.errno or 5, path=path))
+            say(_Said(failed=exc.strerror or str(exc), errno=exc.errno or errno.EIO, path=path))
     os._exit(status)
-
-
-def _end_with_input() -> NoReturn:
-    while os.read(0, 1 << 12):
-        pass
-    os._exit(1)
 
 
 if __name__ == "__main__":

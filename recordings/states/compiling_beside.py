@@ -18,15 +18,14 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 from pathlib import Path
 from types import TracebackType
-from typing import Final, NoReturn, Self
+from typing import Final, Self
 
 from recordings.format.manifest import Manifest
 from recordings.format.schema import RAW_TABLE
 from recordings.states.normalizer import Normalizer
-from recordings.storage.child_environment import child_environment
+from recordings.storage.child_environment import child_environment, end_with_input, module_command
 from toolkit.books.tracker import OrderBookTracker
 from toolkit.kernels.disk_cache import kernel_folder, note_compiled, shelf_problem, usable_folder
 from toolkit.protocol import ProtocolOptions
@@ -91,8 +90,7 @@ class CompilingBeside:
             self._scratch = Path(tempfile.mkdtemp(prefix=_SCRATCH, dir=folder.parent))
             venues = [venue for venue, protocol in self._normalizer.protocols.items() if protocol.kernel_set]
             self._process = subprocess.Popen(
-                # Not from where it is started: a `recordings.py` of a user's there would be taken for our package.
-                [sys.executable, "-P", "-m", "recordings.states.compiling_beside", str(folder), *venues],
+                module_command("recordings.states.compiling_beside", str(folder), *venues),
                 env={**child_environment(), "TICKDECK_KERNELS": str(self._scratch)},
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
@@ -161,7 +159,8 @@ def main(folder: str, *venues: str) -> None:
     with contextlib.suppress(OSError):
         os.nice(5)  # what it is compiled for goes first
     scratch = Path(os.environ["TICKDECK_KERNELS"])
-    threading.Thread(target=_end_with_input, args=(scratch,), name="input", daemon=True).start()
+    # Where the one that started it has gone nothing of it stays.
+    end_with_input(lambda: shutil.rmtree(scratch, ignore_errors=True))
     _take_up(Path(folder), kernel_folder())
     sets = set()
     for venue in venues:
@@ -186,14 +185,6 @@ def _take_up(folder: Path, own: Path) -> None:
     if own.name == folder.name:
         with contextlib.suppress(OSError):
             shutil.copytree(folder, own, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.tmp.*", "ready*"))
-
-
-def _end_with_input(scratch: Path) -> NoReturn:
-    while os.read(0, 1 << 12):
-        pass
-    # Who started it has gone: nothing of it stays.
-    shutil.rmtree(scratch, ignore_errors=True)
-    os._exit(1)
 
 
 if __name__ == "__main__":

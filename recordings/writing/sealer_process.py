@@ -22,7 +22,7 @@ import msgspec
 
 from recordings.care.recovery import recover
 from recordings.sealing.journal_sealing import Sealer
-from recordings.storage.child_environment import child_environment
+from recordings.storage.child_environment import child_environment, module_command
 from recordings.storage.crash_points import this_is
 from recordings.storage.lock import FolderLock
 from toolkit.clock import SystemClock
@@ -93,12 +93,7 @@ class SealerProcess:
         if self._process is not None:
             return  # it has healed the recording
         self._process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            # Not from where it is started: a `recordings.py` of a user's there would be taken for our package.
-            "-P",
-            "-m",
-            "recordings.writing.sealer_process",
-            str(self._folder),
+            *module_command("recordings.writing.sealer_process", str(self._folder)),
             env=child_environment(),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
