@@ -28,14 +28,14 @@ class RemadeSegments(msgspec.Struct, kw_only=True):
 
     Attributes:
         segments: Their entries.
-        symbols: Pair of each symbol, as the manifest has it, by segment.
+        symbols: Pair of each symbol, as the manifest has it.
         resume: State after the last of them, where the recording keeps one to go on from.
         digest: Digest after it, hexadecimal.
         versions: Version of each venue's protocol.
     """
 
     segments: list[Segment]
-    symbols: list[dict[str, str]]
+    symbols: dict[str, str]
     resume: TableFile | None
     digest: str
     versions: dict[str, int]

@@ -79,7 +79,7 @@ class _Advance:
 def _remade(recording: Recording, rewrite: Rewrite, progress: Callable[[int], None]) -> RemadeSegments:
     old = recording.manifest
     normalizer = Normalizer.for_sources(old.sources)
-    made = RemadeSegments(segments=[], symbols=[], resume=None, digest="", versions={})
+    made = RemadeSegments(segments=[], symbols={}, resume=None, digest="", versions={})
     checkpoint: TableFile | None = None
     size = sum(segment.tables[RAW_TABLE].bytes for segment in old.segments)
     with CompilingBeside(normalizer, size) as beside, ThreadPoolExecutor(1) as pool:
@@ -88,7 +88,7 @@ def _remade(recording: Recording, rewrite: Rewrite, progress: Callable[[int], No
                 recording, segment, serial, normalizer, beside, rewrite.staging, pool, progress
             )
             made.segments.append(msgspec.structs.replace(entry, checkpoint=checkpoint))
-            made.symbols.append(symbols)
+            made.symbols |= symbols
             if segment is not old.segments[-1]:
                 is_worth = partial(is_worth_keeping, made.segments)
                 checkpoint = write_if(is_worth, rewrite.staging, serial + 1, normalizer)
@@ -102,8 +102,7 @@ def _remade(recording: Recording, rewrite: Rewrite, progress: Callable[[int], No
 def _manifest(old: Manifest, made: RemadeSegments) -> Manifest:
     new = copy_of(old)
     new.segments = made.segments
-    symbols = {symbol: pair for some in made.symbols for symbol, pair in some.items()}
-    new.symbols = dict(sorted(symbols.items()))
+    new.symbols = dict(sorted(made.symbols.items()))
     new.resume = made.resume
     new.digest = made.digest
     new.digest_version = DIGEST_VERSION

@@ -141,7 +141,7 @@ def _bounds(sizes: Sequence[int], jobs: int) -> list[int]:
 def _joined(parts: Sequence[_Answer]) -> RemadeSegments:
     """All parts as one process would have made them: with the states that are worth keeping."""
     segments: list[Segment] = []
-    symbols: list[dict[str, str]] = []
+    symbols: dict[str, str] = {}
     last = None
     for part in parts:
         if part.made is None:
@@ -154,7 +154,7 @@ def _joined(parts: Sequence[_Answer]) -> RemadeSegments:
                 state = next(states)
                 checkpoint = state if is_worth_keeping(segments, state.bytes) else None
             segments.append(msgspec.structs.replace(entry, checkpoint=checkpoint))
-        symbols += part.made.symbols
+        symbols |= part.made.symbols
     assert last is not None, "there are parts"
     return msgspec.structs.replace(last, segments=segments, symbols=symbols)
 
@@ -194,7 +194,7 @@ def main(folder: str) -> NoReturn:
 def _remade_part(recording: Recording, task: _Task) -> _Answer:
     segments, staging = recording.manifest.segments, Path(task.staging)
     normalizer = Normalizer.for_sources(recording.manifest.sources)
-    made = RemadeSegments(segments=[], symbols=[], resume=None, digest="", versions={})
+    made = RemadeSegments(segments=[], symbols={}, resume=None, digest="", versions={})
     states = []
     # Of several processes the first one has compiled code made, if there is none.
     size = sum(segment.tables[RAW_TABLE].bytes for segment in segments) if not task.begin else 0
@@ -212,7 +212,7 @@ def _remade_part(recording: Recording, task: _Task) -> _Answer:
                 recording, segments[place], serial, normalizer, beside, staging, pool, lambda done: say(_Answer(done))
             )
             made.segments.append(entry)
-            made.symbols.append(symbols)
+            made.symbols |= symbols
         if task.end == len(segments) and recording.manifest.resume is not None:
             made.resume = write_checkpoint(staging, task.serial + task.end, normalizer)
     made.digest = normalizer.chain.hexdigest()
